@@ -1,0 +1,91 @@
+// pare::Session: a classifier, ready to run on this processor, without Torch.
+//
+//   auto session = pare::Session::load("model.pare", {.threads = 2});
+//   if (!session.ok()) { ...session.status().message()... }
+//   std::vector<float> scores(10);
+//   pare::Status status = session->run(pixels, 1, scores);
+#ifndef PARE_SESSION_H_
+#define PARE_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pare/status.h"
+
+namespace pare {
+
+class Graph;
+
+struct SessionOptions {
+  int threads = 0;  // 0: as many as there are cores
+  // Highest instruction set to use: "baseline", "avx2", "avx_vnni", "avx512", "avx512_vnni",
+  // "avx512_bf16", "amx"; empty: the best there is. One that the processor lacks is an error.
+  std::string cpu_level;
+  // "float32": as the file says. "bfloat16" or "float16": weights and activations of float layers
+  // are stored in that type, sums kept in float32.
+  std::string precision = "float32";
+  bool reference_kernels = false;  // the slow, exact references everywhere
+};
+
+// What the model wants and gives. Images are uint8, CHW, RGB unless the file's contract says
+// otherwise.
+struct ModelInfo {
+  std::string name;
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t class_count = 0;
+  std::vector<std::string> classes;  // empty if the file names none
+  int64_t parameters = 0;
+};
+
+// One planned layer, as `pare explain` shows it.
+struct LayerPlan {
+  std::string name;       // the graph's node or nodes
+  std::string operation;  // "conv 5x5 + relu"
+  std::string kernel;     // "conv_u8s8_6x16_avx512_vnni"
+  std::string reason;     // why it, and why each faster one was refused
+  int64_t macs = 0;       // for one image
+  int64_t weight_bytes = 0;
+  double weight_density = 1.0;
+};
+
+struct MemoryUse {
+  int64_t weights_bytes = 0;  // packed, the only copy
+  int64_t arena_bytes = 0;    // activations of the plan
+  int64_t scratch_bytes = 0;
+};
+
+class Session {
+ public:
+  // Loads .onnx or .pare. Errors name the file, the node, what was expected and found.
+  static Result<Session> load(const std::string& path, const SessionOptions& options = {});
+  // From a graph already in memory (library users go through load()).
+  static Result<Session> from_graph(const Graph& graph, const SessionOptions& options = {});
+
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // `pixels`: count × C × H × W bytes. `scores`: count × class_count floats, logits unless the
+  // model itself ends in a softmax. Plans are made once per batch size and kept. One call at a
+  // time.
+  Status run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores);
+
+  const ModelInfo& info() const;
+  // The plan for a batch size, made now if it does not exist yet.
+  Result<std::vector<LayerPlan>> plan(int64_t batch);
+  Result<MemoryUse> memory(int64_t batch);
+
+ private:
+  class Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pare
+
+#endif  // PARE_SESSION_H_

@@ -1,0 +1,65 @@
+#include "base/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace pare {
+namespace {
+
+// Every half, there and back: conversion must be the identity on values that a half can hold.
+TEST(Float16, EveryValueSurvivesTheRoundTrip) {
+  for (uint32_t bits = 0; bits < 0x10000U; ++bits) {
+    const auto half = static_cast<uint16_t>(bits);
+    const float value = half_bits_to_float(half);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(half_bits_to_float(float_to_half_bits(value))));
+    } else {
+      EXPECT_EQ(float_to_half_bits(value), half) << value;
+    }
+  }
+}
+
+TEST(Float16, RoundsToNearestEven) {
+  EXPECT_EQ(float_to_half_bits(1.0F + 0x1p-11F), 0x3c00);      // tie, down to even
+  EXPECT_EQ(float_to_half_bits(1.0F + 3 * 0x1p-11F), 0x3c02);  // tie, up to even
+  EXPECT_EQ(float_to_half_bits(65519.99F), 0x7bff);
+  EXPECT_EQ(float_to_half_bits(65520.0F), 0x7c00);
+  EXPECT_EQ(float_to_half_bits(0x1p-25F), 0x0000);  // tie, to zero
+  EXPECT_EQ(float_to_half_bits(std::nextafter(0x1p-25F, 1.0F)), 0x0001);
+}
+
+TEST(BFloat16, RoundsToNearestEven) {
+  EXPECT_EQ(float_to_bfloat16_bits(1.0F + 0x1p-8F), 0x3f80);
+  EXPECT_EQ(float_to_bfloat16_bits(1.0F + 3 * 0x1p-8F), 0x3f82);
+  EXPECT_TRUE(std::isnan(bfloat16_bits_to_float(float_to_bfloat16_bits(NAN))));
+}
+
+TEST(Tensor, CopiesShareMemoryUntilWritten) {
+  Tensor a = Tensor::from_values<float>({2, 2}, std::vector<float>{1, 2, 3, 4});
+  Tensor b = a;
+  EXPECT_EQ(a.data(), b.data());
+  b.mutable_values<float>()[0] = 9;
+  EXPECT_NE(a.data(), b.data());
+  EXPECT_EQ(a.values<float>()[0], 1);
+  EXPECT_EQ(b.values<float>()[0], 9);
+}
+
+TEST(Tensor, RefusesHostileShapes) {
+  EXPECT_EQ(Tensor::create(DType::kFloat32, {-1, 4}).status().code(), StatusCode::kCorrupt);
+  EXPECT_EQ(Tensor::create(DType::kFloat32, {int64_t{1} << 30, int64_t{1} << 30}).status().code(),
+            StatusCode::kCorrupt);
+}
+
+TEST(Tensor, Int4PacksTheFirstElementLow) {
+  Tensor t(DType::kInt4, {3});
+  set_int4(t.mutable_data(), 0, -8);
+  set_int4(t.mutable_data(), 1, 7);
+  set_int4(t.mutable_data(), 2, -1);
+  EXPECT_EQ(t.byte_count(), 2);
+  EXPECT_EQ(static_cast<int>(t.data()[0]), 0x78);
+  EXPECT_EQ(to_float_vector(t), (std::vector<float>{-8, 7, -1}));
+}
+
+}  // namespace
+}  // namespace pare

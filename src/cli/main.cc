@@ -1,0 +1,57 @@
+// pare: the program. Reads the command line, runs one subcommand, prints its error if it has one.
+
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace pare {
+
+#define PARE_COMMAND(name) Command make_##name##_command();
+#include "cli/commands.inc"
+#undef PARE_COMMAND
+
+namespace {
+
+std::vector<Command> all_commands() {
+  return {
+#define PARE_COMMAND(name) make_##name##_command(),
+#include "cli/commands.inc"
+#undef PARE_COMMAND
+  };
+}
+
+int exit_code(const Status& status) {
+  if (status.ok()) return 0;
+  return status.code() == StatusCode::kInvalidArgument ? 2 : 1;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Pare makes image classifiers small and fast, and proves what it cost.", "pare");
+  app.set_version_flag("--version", std::string("pare ") + PARE_VERSION);
+  app.require_subcommand(1);
+  app.footer("Run `pare COMMAND --help` for a command's options and examples.");
+
+  std::function<Status()> chosen;
+  for (Command& command : all_commands()) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
+    sub->callback([&chosen, body = command.setup(*sub)] { chosen = body; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const Status status = chosen();
+  if (!status.ok()) std::fprintf(stderr, "pare: %s\n", status.message().c_str());
+  return exit_code(status);
+}
+
+}  // namespace
+}  // namespace pare
+
+int main(int argc, char** argv) { return pare::run(argc, argv); }
