@@ -36,8 +36,8 @@ struct CpuInfo {
 CpuInfo detect_cpu();
 
 // Features up to and including a named level, none beyond what `available` has: "baseline", "avx2",
-// "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx". An unknown level, or one that the
-// processor lacks, is an error that lists those it has.
+// "avx_vnni", "avx512", "avx512_vnni", "avx512_vbmi", "avx512_bf16", "amx". An unknown level, or
+// one that the processor lacks, is an error that lists those it has.
 Result<CpuFeatures> limit_features(const CpuFeatures& available, const std::string& level);
 
 // "avx2 avx512 avx512_vnni"; "baseline" for none.

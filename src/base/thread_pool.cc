@@ -10,21 +10,24 @@ namespace {
 void pause_briefly() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
 #endif
 }
 
-// Spins until `changed` is true or the time is up; says which.
+// Waits until `changed` is true or the spinning time is up; says which. The first microseconds only
+// pause, since most waits are that short; then the core is offered to others between looks, so that
+// more threads than cores still get on.
 template <typename F>
 bool spin_until(F&& changed) {
   using Clock = std::chrono::steady_clock;
+  constexpr int kPauses = 2000;
+  for (int i = 0; i < kPauses; ++i) {
+    if (changed()) return true;
+    pause_briefly();
+  }
   const auto deadline = Clock::now() + std::chrono::microseconds(ThreadPool::kSpinMicroseconds);
   do {
-    for (int i = 0; i < 64; ++i) {
-      if (changed()) return true;
-      pause_briefly();
-    }
+    if (changed()) return true;
+    std::this_thread::yield();
   } while (Clock::now() < deadline);
   return false;
 }

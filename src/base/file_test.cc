@@ -1,0 +1,83 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace pare {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("pare_file_test_" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  fs::path folder_;
+};
+
+TEST_F(FileTest, WritesWholeOrNotAtAll) {
+  ASSERT_TRUE(write_file(path("a"), "first").ok());
+  {
+    auto file = AtomicFile::create(path("a"));
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(file->write("half").ok());
+    // dropped without commit()
+  }
+  EXPECT_EQ(*read_text_file(path("a")), "first");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
+TEST_F(FileTest, ErrorsNameTheFile) {
+  const auto missing = read_text_file(path("missing"));
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(missing.status().message().find(path("missing")), std::string::npos);
+  EXPECT_NE(read_text_file(folder_.string()).status().message().find("folder"), std::string::npos);
+  const Status nowhere = write_file(path("no/such/folder"), "x");
+  EXPECT_FALSE(nowhere.ok());
+  EXPECT_NE(nowhere.message().find(path("no/such/folder")), std::string::npos);
+}
+
+TEST_F(FileTest, ReadingIsBounded) {
+  ASSERT_TRUE(write_file(path("big"), std::string(1000, 'x')).ok());
+  EXPECT_EQ(read_file(path("big"), 999).status().code(), StatusCode::kCorrupt);
+  EXPECT_TRUE(read_file(path("big"), 1000).ok());
+}
+
+TEST_F(FileTest, AFullDiskIsAnError) {
+  // /dev/full refuses every write as a full disk does.
+  const Status status = append_line("/dev/full", "x");
+  EXPECT_EQ(status.code(), StatusCode::kIo);
+  EXPECT_NE(status.message().find("/dev/full"), std::string::npos);
+}
+
+TEST_F(FileTest, MappingOutlivesTheObject) {
+  ASSERT_TRUE(write_file(path("m"), "mapped").ok());
+  std::shared_ptr<const std::byte> data;
+  {
+    auto file = MappedFile::open(path("m"));
+    ASSERT_TRUE(file.ok());
+    EXPECT_EQ(file->bytes().size(), 6U);
+    data = file->data();
+  }
+  EXPECT_EQ(static_cast<char>(data.get()[0]), 'm');
+}
+
+// XXH3's published test: the 128-bit hash of no bytes.
+TEST_F(FileTest, HashIsXxh3) { EXPECT_EQ(hash_bytes({}), "99aa06d3014798d86001c324468d497f"); }
+
+TEST_F(FileTest, LinesAreAppended) {
+  ASSERT_TRUE(append_line(path("log"), "one").ok());
+  ASSERT_TRUE(append_line(path("log"), "two").ok());
+  EXPECT_EQ(*read_text_file(path("log")), "one\ntwo\n");
+}
+
+}  // namespace
+}  // namespace pare
