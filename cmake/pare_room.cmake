@@ -9,7 +9,8 @@ function(pare_common target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
                                            -Werror)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include
-                                              ${PROJECT_SOURCE_DIR}/src)
+                                              ${PROJECT_SOURCE_DIR}/src
+                                              ${PROJECT_BINARY_DIR}/generated)
 endfunction()
 
 function(pare_room name)

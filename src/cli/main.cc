@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/build_info.h"
 #include "cli/command.h"
 
 namespace pare {
@@ -31,7 +32,7 @@ int exit_code(const Status& status) {
 
 int run(int argc, char** argv) {
   CLI::App app("Pare makes image classifiers small and fast, and proves what it cost.", "pare");
-  app.set_version_flag("--version", std::string("pare ") + PARE_VERSION);
+  app.set_version_flag("--version", "pare " + build_version() + " (" + build_commit() + ")");
   app.require_subcommand(1);
   app.footer("Run `pare COMMAND --help` for a command's options and examples.");
 

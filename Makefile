@@ -1,0 +1,39 @@
+# make         builds build/release/pare, after installing what is missing to build it
+# make test    the whole test suite
+# make study   the main job: trade-off table and report.html from real images
+# make lite    build/lite/pare: everything but training, no LibTorch, one file to copy
+# make check   format, layers and clang-tidy, as CI runs them
+# make clean   removes build/
+
+JOBS ?= $(shell nproc)
+
+.PHONY: all packages torch release lite test study check clean
+all: release
+
+packages:
+	@scripts/install-packages.sh
+
+torch: packages
+	@scripts/fetch-torch.sh
+
+release: torch
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
+
+lite: packages
+	@cmake --preset lite
+	@cmake --build --preset lite -j $(JOBS) --target pare
+
+test: release
+	@ctest --preset release -j $(JOBS)
+
+study: release
+	@build/release/pare study
+
+check: packages
+	@scripts/check-format.sh
+	@tests/layers/check-layers.sh
+	@scripts/check-tidy.sh
+
+clean:
+	rm -rf build
