@@ -19,11 +19,14 @@ struct ModelOptions {
   // Per-channel mean and standard deviation of pixels in 0 … 1, put into the graph's first nodes.
   // Empty: CIFAR-10's (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616) for small images and
   // ImageNet's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) from 64 pixels on.
-  std::vector<float> mean;
-  std::vector<float> std;
+  std::vector<float> mean = {};
+  std::vector<float> std = {};
   // Builds the form that trains best (batch norm behind convolutions, which folds away); the
   // exported network never has it.
   bool training_form = false;
+  // Leaves random weights zero: for a model whose weights are about to be replaced, or only
+  // counted.
+  bool zero_weights = false;
 };
 
 struct ModelEntry {
