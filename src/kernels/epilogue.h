@@ -1,7 +1,8 @@
 // What happens to an accumulator of a product (gemm, conv) before it is stored. One order for all:
 //
 //   float product    v = acc + bias[n]
-//   integer product  v = float(acc + int_bias[n]) * multiplier[n]
+//   integer product  v = float(acc + int_bias[n]) * multiplier[n] (+ bias[n] if there is one: each
+//                    operation rounds, no fused multiply-add)
 //   then             v = v + residual[m, n]
 //                    v = activation(v)
 //   float result     dst = v, rounded to its type
@@ -34,7 +35,7 @@ enum class Activation : uint8_t {
 };
 
 struct Epilogue {
-  const float* bias = nullptr;        // float product; may be absent
+  const float* bias = nullptr;        // may be absent
   const int32_t* int_bias = nullptr;  // integer product; may be absent
   const float* multiplier = nullptr;  // integer product: one for each n
   // Float32, of the result's shape, `residual_stride` elements between rows; may be the destination

@@ -1,0 +1,1 @@
+list(APPEND kernel_sources attention/attention.cc attention/reference.cc)

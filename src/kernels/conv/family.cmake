@@ -1,0 +1,1 @@
+list(APPEND kernel_sources conv/conv.cc conv/reference.cc)

@@ -1,0 +1,1 @@
+list(APPEND kernel_sources gemm/gemm.cc gemm/reference.cc)

@@ -1,0 +1,1 @@
+list(APPEND kernel_sources norm/norm.cc norm/reference.cc)

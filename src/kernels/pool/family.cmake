@@ -1,0 +1,1 @@
+list(APPEND kernel_sources pool/pool.cc pool/reference.cc)
