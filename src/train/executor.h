@@ -1,0 +1,98 @@
+// TorchExecutor: runs a Graph through LibTorch, with gradients for its weights.
+//
+// It owns one LibTorch tensor for every initializer. What is learned is read off the graph
+// (find_learned): weights and biases of convolutions and dense layers, scales and shifts of
+// normalisations, embeddings; not the constants that scale pixels, nor single numbers such as an
+// epsilon. The running statistics of batch normalisation are buffers: training updates them without
+// a gradient. Four-dimensional activations and weights are channels-last inside.
+#ifndef PARE_TRAIN_EXECUTOR_H_
+#define PARE_TRAIN_EXECUTOR_H_
+
+#include <string>
+#include <vector>
+
+#include "pare/status.h"
+
+#include "graph/graph.h"
+#include "train/operators.h"
+#include "train/tensors.h"
+#include "train/torch.h"
+
+namespace pare {
+
+struct LearnedTensor {
+  std::string name;  // the initializer
+  bool decay =
+      false;  // a weight that is multiplied: weight decay applies; not to biases and scales
+};
+
+struct LearnedTensors {
+  std::vector<LearnedTensor> parameters;  // in the order in which the nodes read them
+  std::vector<std::string> buffers;       // running means and variances
+};
+LearnedTensors find_learned(const Graph& graph);
+
+struct TorchExecutorOptions {
+  at::Device device = at::kCPU;
+  bool trainable = true;  // false: no gradients, as for a teacher
+};
+
+struct RunMode {
+  bool training = false;            // dropout drops, batch normalisation uses the batch
+  bool autocast = false;            // convolutions and matrix products in bfloat16
+  double batch_norm_momentum = -1;  // as in OperatorCall
+};
+
+class TorchExecutor {
+ public:
+  // Errors: an operator that training lacks is named with its node; learned weights that are not
+  // float32 are refused.
+  static Result<TorchExecutor> create(const Graph& graph, const TorchExecutorOptions& options = {});
+
+  // The graph's first output for its one input. What does not fit is named with its node.
+  Result<at::Tensor> forward(const at::Tensor& input, const RunMode& mode);
+
+  struct Named {
+    std::string name;
+    at::Tensor value;
+    bool decay = false;
+  };
+  const std::vector<Named>& parameters() const { return parameters_; }
+  const std::vector<Named>& buffers() const { return buffers_; }
+  const Graph& source() const { return graph_; }
+
+  // The graph with the weights as they are now.
+  Result<Graph> to_graph(const FromTorchOptions& options = {}) const;
+
+ private:
+  struct Step {
+    OperatorFunction function;
+    int node;
+    std::vector<int> inputs;  // value numbers; -1 for one left out
+    std::vector<int> outputs;
+    std::vector<int> last_read;  // values that nothing reads after this step
+  };
+
+  TorchExecutor() = default;
+  int number_of(const std::string& value);
+  Status load_initializers(const TorchExecutorOptions& options);
+  Status plan_steps();
+  void plan_releases();
+  Status run_step(const Step& step, std::vector<at::Tensor>& values, const RunMode& mode) const;
+
+  Graph graph_;
+  std::unordered_map<std::string, int> numbers_;
+  std::vector<at::Tensor> constants_;  // by value number; undefined where a run writes the value
+  std::vector<Step> steps_;
+  std::vector<Named> parameters_;
+  std::vector<Named> buffers_;
+  int input_ = -1;
+  int output_ = -1;
+};
+
+// Whether this processor multiplies bfloat16 itself; without that, autocast only costs time.
+bool has_fast_bfloat16();
+
+}  // namespace pare
+
+#endif  // PARE_TRAIN_EXECUTOR_H_
