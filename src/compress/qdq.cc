@@ -1,0 +1,315 @@
+#include "compress/qdq.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace pare {
+namespace {
+
+constexpr int32_t kBiasLimit = 1 << 30;  // half of what int32 holds: room for the sum of products
+
+// Operators whose output consists of elements of their first input, all else being constant.
+bool moves_values(const Node& node) {
+  static const std::set<std::string> kMoving = {"MaxPool", "Flatten",   "Reshape", "Transpose",
+                                                "Squeeze", "Unsqueeze", "Identity"};
+  return node.domain.empty() && kMoving.contains(node.op) && node.outputs.size() == 1;
+}
+
+bool is_one_of(const std::string& op, std::initializer_list<const char*> ops) {
+  return std::any_of(ops.begin(), ops.end(), [&op](const char* o) { return op == o; });
+}
+
+// The graph input that `value` is made of by a Cast and arithmetic with constants alone; empty if
+// it is anything else. `cast_only`: was it nothing but a Cast from uint8?
+std::string image_behind(const Graph& graph, const GraphIndex& index, std::string value,
+                         bool* cast_only) {
+  *cast_only = false;
+  bool only_casts = true;
+  while (true) {
+    const int producer = index.producer(value);
+    if (producer < 0) break;
+    const Node& node = graph.nodes[static_cast<size_t>(producer)];
+    if (node.op == "Cast") {
+      value = node.inputs[0];
+      continue;
+    }
+    if (!is_one_of(node.op, {"Mul", "Add", "Sub", "Div"})) return "";
+    const bool first_constant = graph.find_initializer(node.inputs[0]) != nullptr;
+    const bool second_constant = graph.find_initializer(node.inputs[1]) != nullptr;
+    if (first_constant == second_constant) return "";
+    value = node.inputs[first_constant ? 1 : 0];
+    only_casts = false;
+  }
+  for (const ValueInfo& input : graph.inputs) {
+    if (input.name != value) continue;
+    *cast_only = only_casts && input.type == DType::kUInt8;
+    return value;
+  }
+  return "";
+}
+
+// All nodes that are inserted into the graph, by the node they stand behind (-1: the front).
+class Insertions {
+ public:
+  void after(int node, Node inserted) {
+    taken_.insert(inserted.name);
+    taken_.insert(inserted.outputs[0]);
+    by_node_[node].push_back(std::move(inserted));
+  }
+
+  // A name that neither the graph nor an insertion has.
+  std::string fresh_name(const Graph& graph, const std::string& stem) const {
+    std::string name = graph.fresh_name(stem);
+    for (int i = 2; taken_.contains(name); ++i)
+      name = graph.fresh_name(fmt::format("{}.{}", stem, i));
+    return name;
+  }
+
+  void apply(Graph& graph) {
+    std::vector<Node> nodes = std::move(by_node_[-1]);
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+      nodes.push_back(std::move(graph.nodes[i]));
+      for (Node& inserted : by_node_[static_cast<int>(i)]) nodes.push_back(std::move(inserted));
+    }
+    graph.nodes = std::move(nodes);
+  }
+
+ private:
+  std::map<int, std::vector<Node>> by_node_;
+  std::set<std::string> taken_;
+};
+
+Node make_node(const std::string& op, const std::string& name, std::vector<std::string> inputs,
+               const std::string& output) {
+  Node node;
+  node.op = op;
+  node.name = name;
+  node.inputs = std::move(inputs);
+  node.outputs = {output};
+  return node;
+}
+
+std::string add_initializer(Graph& graph, const std::string& stem, Tensor tensor) {
+  std::string name = graph.fresh_name(stem);
+  graph.initializers[name] = std::move(tensor);
+  return name;
+}
+
+// initializer -> DequantizeLinear, at the front of the graph; returns the float value's name.
+std::string add_constant(Graph& graph, Insertions& insertions, const std::string& stem,
+                         Tensor integers, const std::vector<float>& scales, int64_t axis) {
+  const auto channels = static_cast<int64_t>(scales.size());
+  const DType type = integers.type();
+  std::vector<std::string> inputs = {
+      add_initializer(graph, stem + ".quantised", std::move(integers)),
+      add_initializer(graph, stem + ".scale", Tensor::from_values<float>({channels}, scales))};
+  // ONNX knows no zero point for int32.
+  if (type == DType::kInt8)
+    inputs.push_back(add_initializer(graph, stem + ".zero_point", Tensor(type, {channels})));
+  std::string value = insertions.fresh_name(graph, stem + ".dequantised");
+  Node node = make_node("DequantizeLinear", insertions.fresh_name(graph, stem + ".dequantise"),
+                        std::move(inputs), value);
+  node.attributes["axis"] = axis;
+  insertions.after(-1, std::move(node));
+  return value;
+}
+
+// Gemm's alpha and beta become part of the weights and the bias.
+void fold_factors(Node& node, Tensor& weight, Tensor* bias) {
+  if (node.op != "Gemm") return;
+  const float alpha = node.float_attribute("alpha", 1.0F);
+  const float beta = node.float_attribute("beta", 1.0F);
+  if (alpha != 1.0F)
+    for (float& w : weight.mutable_values<float>()) w *= alpha;
+  if (bias != nullptr && beta != 1.0F) {
+    for (float& b : bias->mutable_values<float>()) b *= beta;
+    node.attributes["beta"] = 1.0F;
+  }
+  node.attributes["alpha"] = 1.0F;
+}
+
+double snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis) {
+  const auto original = weight.values<float>();
+  const auto integers = quantised.values.values<int8_t>();
+  double signal = 0;
+  double noise = 0;
+  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    const double w = original[at];
+    const double e = w - integers[at] * quantised.scales[static_cast<size_t>(channel)];
+    signal += w * w;
+    noise += e * e;
+  });
+  // A layer of zeros, or one that integers hold exactly, has no noise: 200 dB stands for that.
+  constexpr double kExact = 200;
+  return noise > 0 ? std::min(kExact, 10 * std::log10(signal / noise)) : kExact;
+}
+
+// int32 values of a bias under scale x_scale * w_scale.
+Tensor quantise_bias(const Tensor& bias, const std::vector<float>& scales) {
+  Tensor result(DType::kInt32, bias.shape());
+  const auto src = bias.values<float>();
+  auto dst = result.mutable_values<int32_t>();
+  for (size_t c = 0; c < dst.size(); ++c) {
+    const double q = std::nearbyint(static_cast<double>(src[c]) / scales[c]);
+    dst[c] = static_cast<int32_t>(
+        std::clamp(q, -static_cast<double>(kBiasLimit), static_cast<double>(kBiasLimit)));
+  }
+  return result;
+}
+
+// Writes weight and bias of one layer as integers.
+LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input, Graph& graph,
+                        Insertions& insertions) {
+  Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+  Tensor weight = *graph.find_initializer(layer.weight);
+  Tensor bias;
+  if (!layer.bias.empty()) bias = *graph.find_initializer(layer.bias);
+  fold_factors(node, weight, bias.empty() ? nullptr : &bias);
+
+  LayerScales result;
+  result.input = input;
+  std::vector<float> smallest;
+  if (!bias.empty())
+    for (const float b : bias.values<float>())
+      smallest.push_back(std::fabs(b) / (input.scale * static_cast<float>(kBiasLimit)));
+  result.weights = quantise_weights(weight, layer.channel_axis, smallest);
+  result.weight_snr_db = snr_db(weight, result.weights, layer.channel_axis);
+
+  std::vector<bool> alive(static_cast<size_t>(layer.channels), false);
+  const auto integers = result.weights.values.values<int8_t>();
+  for_each_weight(weight, layer.channel_axis, [&](int64_t channel, int64_t i) {
+    if (integers[static_cast<size_t>(i)] != 0) alive[static_cast<size_t>(channel)] = true;
+  });
+  result.zero_channels = std::count(alive.begin(), alive.end(), false);
+
+  node.inputs[1] = add_constant(graph, insertions, layer.weight, result.weights.values,
+                                result.weights.scales, layer.channel_axis);
+  if (!bias.empty()) {
+    std::vector<float> scales;
+    for (const float w_scale : result.weights.scales) scales.push_back(input.scale * w_scale);
+    const std::string value =
+        add_constant(graph, insertions, layer.bias, quantise_bias(bias, scales), scales, 0);
+    Node& reader = layer.bias_node >= 0 ? graph.nodes[static_cast<size_t>(layer.bias_node)] : node;
+    std::replace(reader.inputs.begin(), reader.inputs.end(), layer.bias, value);
+  }
+  return result;
+}
+
+}  // namespace
+
+QdqPlan plan_qdq(const Graph& graph, const std::vector<WeightLayer>& layers) {
+  const GraphIndex index(graph);
+  QdqPlan plan;
+  std::set<int> integer_nodes;
+  std::set<std::string> quantised;
+  for (const WeightLayer& layer : layers) {
+    integer_nodes.insert(layer.node);
+    quantised.insert(layer.input);
+  }
+  // Backwards: a node is seen after all its readers, so one sweep finds every chain.
+  for (int i = static_cast<int>(graph.nodes.size()) - 1; i >= 0; --i) {
+    const Node& node = graph.nodes[static_cast<size_t>(i)];
+    if (!moves_values(node) || !quantised.contains(node.outputs[0])) continue;
+    if (index.is_output(node.outputs[0]) || graph.find_initializer(node.inputs[0])) continue;
+    const std::vector<int>& readers = index.consumers(node.outputs[0]);
+    const bool all_integer = std::all_of(readers.begin(), readers.end(),
+                                         [&](int r) { return integer_nodes.contains(r); });
+    if (!all_integer) continue;
+    integer_nodes.insert(i);
+    plan.moving_nodes.insert(i);
+    quantised.insert(node.inputs[0]);
+  }
+  for (const std::string& value : quantised) {
+    std::string root = value;
+    for (int p = index.producer(root); p >= 0 && plan.moving_nodes.contains(p);
+         p = index.producer(root))
+      root = graph.nodes[static_cast<size_t>(p)].inputs[0];
+    plan.roots[value] = root;
+    bool cast_only = false;
+    const std::string image = image_behind(graph, index, root, &cast_only);
+    if (image.empty()) continue;
+    if (cast_only) {
+      plan.exact_images[root] = image;
+    } else {
+      plan.scaled_images.insert(root);
+    }
+  }
+  return plan;
+}
+
+void add_outputs(const Graph& graph, const std::vector<std::string>& values, QdqPlan& plan) {
+  const GraphIndex index(graph);
+  for (const std::string& value : values) {
+    if (index.is_output(value)) continue;
+    plan.roots.emplace(value, value);
+    plan.for_all_readers.insert(value);
+  }
+}
+
+namespace {
+
+// QuantizeLinear (none for an image that is uint8 already) and DequantizeLinear behind a value;
+// returns the name of what comes out.
+std::string write_pair(const Graph& graph, const GraphIndex& index, Insertions& insertions,
+                       const QdqPlan& plan, const std::string& value,
+                       const std::vector<std::string>& parameters) {
+  const int producer = index.producer(value);
+  const auto image = plan.exact_images.find(value);
+  std::string integers;
+  if (image != plan.exact_images.end()) {
+    integers = image->second;
+  } else {
+    integers = insertions.fresh_name(graph, value + ".quantised");
+    insertions.after(producer,
+                     make_node("QuantizeLinear", insertions.fresh_name(graph, value + ".quantise"),
+                               {value, parameters[0], parameters[1]}, integers));
+  }
+  std::string floats = insertions.fresh_name(graph, value + ".dequantised");
+  insertions.after(
+      producer, make_node("DequantizeLinear", insertions.fresh_name(graph, value + ".dequantise"),
+                          {integers, parameters[0], parameters[1]}, floats));
+  return floats;
+}
+
+}  // namespace
+
+std::vector<LayerScales> write_qdq(const std::vector<WeightLayer>& layers, const QdqPlan& plan,
+                                   const std::map<std::string, ActivationScale>& scales,
+                                   Graph& graph) {
+  const GraphIndex index(graph);
+  Insertions insertions;
+  std::vector<LayerScales> written;
+  for (const WeightLayer& layer : layers)
+    written.push_back(write_layer(layer, scales.at(plan.roots.at(layer.input)), graph, insertions));
+
+  std::set<int> integer_nodes = plan.moving_nodes;
+  for (const WeightLayer& layer : layers) integer_nodes.insert(layer.node);
+  std::map<std::string, std::vector<std::string>> parameters;  // by root: scale, zero point
+  for (const auto& [value, root] : plan.roots) {
+    if (!parameters.contains(root)) {
+      const ActivationScale& scale = scales.at(root);
+      const auto zero_point = static_cast<uint8_t>(scale.zero_point);
+      parameters[root] = {
+          add_initializer(graph, root + ".scale", Tensor::scalar<float>(scale.scale)),
+          add_initializer(graph, root + ".zero_point", Tensor::scalar<uint8_t>(zero_point))};
+    }
+    const std::string floats = write_pair(graph, index, insertions, plan, value, parameters[root]);
+    for (const int reader : index.consumers(value)) {
+      const bool integer = integer_nodes.contains(reader);
+      if (!integer && !plan.for_all_readers.contains(value)) continue;
+      Node& node = graph.nodes[static_cast<size_t>(reader)];
+      // An integer node's other inputs are constants; its activation is the first.
+      const size_t count = integer ? 1 : node.inputs.size();
+      for (size_t i = 0; i < count; ++i)
+        if (node.inputs[i] == value) node.inputs[i] = floats;
+    }
+  }
+  insertions.apply(graph);
+  remove_unused(graph);
+  return written;
+}
+
+}  // namespace pare

@@ -1,0 +1,27 @@
+// Sensitivity: what the model's answers lose when one layer alone is pruned.
+#ifndef PARE_COMPRESS_SENSITIVITY_H_
+#define PARE_COMPRESS_SENSITIVITY_H_
+
+#include <string>
+#include <vector>
+
+#include "pare/status.h"
+
+#include "compress/method.h"
+#include "compress/prune.h"
+#include "data/dataset.h"
+#include "graph/graph.h"
+
+namespace pare {
+
+// Damage (mean divergence of the answers, nats) of pruning each weight by magnitude to each share,
+// all others whole. `weights`: initializer names. Shares ascending, within 0 … 1.
+Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
+                                                        const std::vector<std::string>& weights,
+                                                        const std::vector<double>& shares,
+                                                        const Dataset& images,
+                                                        const CompressContext& context);
+
+}  // namespace pare
+
+#endif  // PARE_COMPRESS_SENSITIVITY_H_
