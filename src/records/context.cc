@@ -4,8 +4,8 @@
 
 #include <chrono>
 
+#include "base/build_info.h"
 #include "base/cpu_features.h"
-#include "records/commit.h"
 #include "records/record.h"
 
 namespace pare {
@@ -21,8 +21,8 @@ Json current_context() {
           {"instruction_sets", features_string(cpu.features)},
           {"system", known ? fmt::format("{} {} {}", system.sysname, system.release, system.machine)
                            : "unknown"},
-          {"version", PARE_VERSION},
-          {"commit", kCommit},
+          {"version", build_version()},
+          {"commit", build_commit()},
           {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", now)}};
 }
 

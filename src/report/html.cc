@@ -1,0 +1,134 @@
+#include "report/html.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pare {
+namespace {
+
+// Length of the UTF-8 sequence at text[i]; 0 where it is none (RFC 3629: no overlong forms, no
+// surrogates, nothing above U+10FFFF).
+size_t utf8_length(std::string_view text, size_t i) {
+  const auto at = [&](size_t k) { return static_cast<uint8_t>(k < text.size() ? text[k] : 0); };
+  const uint8_t first = at(i);
+  const uint8_t second = at(i + 1);
+  const auto tail = [&](size_t k) { return (at(k) & 0xC0) == 0x80; };
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return tail(i + 1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    if (!tail(i + 1) || !tail(i + 2)) return 0;
+    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F)) return 0;
+    return 3;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    if (!tail(i + 1) || !tail(i + 2) || !tail(i + 3)) return 0;
+    if ((first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+std::string attribute(const char* name, const std::string& value) {
+  return value.empty() ? "" : fmt::format(" {}=\"{}\"", name, escape_html(value));
+}
+
+std::string html_cell(const Cell& cell) {
+  const char* tag = cell.header ? "th" : "td";
+  std::string css = cell.css_class;
+  if (cell.number) css += css.empty() ? "number" : " number";
+  std::string note;
+  if (!cell.note.empty()) note = fmt::format("<small>{}</small>", escape_html(cell.note));
+  return fmt::format("<{}{}{}{}>{}{}</{}>", tag, cell.header ? " scope=\"row\"" : "",
+                     attribute("class", css), attribute("style", cell.style),
+                     escape_html(cell.text), note, tag);
+}
+
+}  // namespace
+
+std::string escape_html(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    const char c = text[i];
+    if (length == 0 || (length == 1 && static_cast<uint8_t>(c) < 0x20 && c != '\n' && c != '\t') ||
+        c == '\x7f') {
+      out += "\xEF\xBF\xBD";
+      ++i;
+      continue;
+    }
+    if (length > 1) {
+      out += text.substr(i, length);
+    } else if (c == '<') {
+      out += "&lt;";
+    } else if (c == '>') {
+      out += "&gt;";
+    } else if (c == '&') {
+      out += "&amp;";
+    } else if (c == '"') {
+      out += "&quot;";
+    } else if (c == '\'') {
+      out += "&#39;";
+    } else {
+      out += c;
+    }
+    i += length;
+  }
+  return out;
+}
+
+std::string script_json(const nlohmann::json& json) {
+  const std::string plain = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string out;
+  out.reserve(plain.size());
+  for (const char c : plain) {
+    if (c == '<') {
+      out += "\\u003c";
+    } else if (c == '>') {
+      out += "\\u003e";
+    } else if (c == '&') {
+      out += "\\u0026";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string html_table(const std::string& caption, const std::vector<std::string>& columns,
+                       const std::vector<std::vector<Cell>>& rows, const std::string& css_class) {
+  std::string out = fmt::format(
+      "<div class=\"table-frame\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\"><table{1}>"
+      "<caption>{0}</caption><thead><tr>",
+      escape_html(caption), attribute("class", css_class));
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const bool number = !rows.empty() && i < rows[0].size() && rows[0][i].number;
+    out += fmt::format("<th scope=\"col\"{}><span>{}</span></th>",
+                       number ? " class=\"number\"" : "", escape_html(columns[i]));
+  }
+  out += "</tr></thead><tbody>";
+  for (const auto& row : rows) {
+    out += "<tr>";
+    for (const Cell& cell : row) out += html_cell(cell);
+    out += "</tr>";
+  }
+  return out + "</tbody></table></div>\n";
+}
+
+std::string html_chart(const std::string& title, const std::string& description,
+                       const nlohmann::json& spec) {
+  return fmt::format(
+      "<figure class=\"chart\"><figcaption>{}</figcaption><div class=\"choices\"></div>"
+      "<div class=\"canvas-frame\"><canvas tabindex=\"0\" role=\"img\" "
+      "aria-label=\"{}\"></canvas></div>"
+      "<script type=\"application/json\">{}</script></figure>\n",
+      escape_html(title), escape_html(description), script_json(spec));
+}
+
+std::string html_paragraph(const std::string& text, const std::string& css_class) {
+  return fmt::format("<p{}>{}</p>\n", attribute("class", css_class), escape_html(text));
+}
+
+}  // namespace pare
