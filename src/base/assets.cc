@@ -41,4 +41,12 @@ Result<std::string> find_asset(const std::string& relative) {
       relative, fmt::join(places, ", ")));
 }
 
+std::string cache_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/pare";
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.cache/pare";
+  return "/tmp/pare-cache";
+}
+
 }  // namespace pare

@@ -25,6 +25,10 @@ std::vector<std::string> asset_candidates(const std::string& relative,
                                           const std::string& program_folder,
                                           const std::string& home);
 
+// Where what can be had again is kept: $XDG_CACHE_HOME/pare, else $HOME/.cache/pare, else
+// /tmp/pare-cache. The folder need not exist yet.
+std::string cache_folder();
+
 }  // namespace pare
 
 #endif  // PARE_BASE_ASSETS_H_

@@ -15,12 +15,13 @@ Result<DatasetPair> open(const DatasetOptions& options) {
   PARE_ASSIGN_OR_RETURN(const std::string train, find_asset(folder + "train.pimg"));
   PARE_ASSIGN_OR_RETURN(const std::string test, find_asset(folder + "test.pimg"));
   DatasetPair pair;
+  PARE_ASSIGN_OR_RETURN(pair.test,
+                        read_packed_images(test, "CIFAR-10 test, 10,000 images", options.threads));
+  if (options.test_only) return pair;
   PARE_ASSIGN_OR_RETURN(
       pair.train,
       read_packed_images(train, "5,000 built-in training images of CIFAR-10 (not the full 50,000)",
                          options.threads));
-  PARE_ASSIGN_OR_RETURN(pair.test,
-                        read_packed_images(test, "CIFAR-10 test, 10,000 images", options.threads));
   return pair;
 }
 

@@ -114,13 +114,15 @@ Status parse_cifar_records(std::span<const std::byte> bytes, const CifarLayout& 
   return ok_status();
 }
 
-Result<DatasetPair> read_cifar(const CifarLayout& layout, const std::string& folder) {
+Result<DatasetPair> read_cifar(const CifarLayout& layout, const std::string& folder,
+                               bool test_only) {
   PARE_ASSIGN_OR_RETURN(const auto classes, read_class_names(layout, folder));
   DatasetPair pair;
-  PARE_ASSIGN_OR_RETURN(pair.train, read_files(layout, folder, layout.train_files,
-                                               layout.records_per_train_file, classes, "training"));
   PARE_ASSIGN_OR_RETURN(
       pair.test, read_files(layout, folder, {layout.test_file}, kTestRecords, classes, "test"));
+  if (test_only) return pair;
+  PARE_ASSIGN_OR_RETURN(pair.train, read_files(layout, folder, layout.train_files,
+                                               layout.records_per_train_file, classes, "training"));
   return pair;
 }
 

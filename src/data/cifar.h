@@ -32,7 +32,8 @@ const CifarLayout& cifar100_layout();
 std::string find_cifar_folder(const CifarLayout& layout, const std::string& path);
 
 // Reads all of it. Sizes and labels are checked; the message names the file, expected and found.
-Result<DatasetPair> read_cifar(const CifarLayout& layout, const std::string& folder);
+Result<DatasetPair> read_cifar(const CifarLayout& layout, const std::string& folder,
+                               bool test_only = false);
 
 // Records that are already in memory: what read_cifar() does for each file. `classes` gives the
 // number of labels.

@@ -10,7 +10,8 @@ DatasetKind cifar10_kind() {
       "CIFAR-10's binary files (test_batch.bin, data_batch_1.bin ...)",
       [](const std::string& path) { return !find_cifar_folder(cifar10_layout(), path).empty(); },
       [](const DatasetOptions& options) {
-        return read_cifar(cifar10_layout(), find_cifar_folder(cifar10_layout(), options.path));
+        return read_cifar(cifar10_layout(), find_cifar_folder(cifar10_layout(), options.path),
+                          options.test_only);
       }};
 }
 
@@ -19,7 +20,8 @@ DatasetKind cifar100_kind() {
       "CIFAR-100's (test.bin, train.bin)",
       [](const std::string& path) { return !find_cifar_folder(cifar100_layout(), path).empty(); },
       [](const DatasetOptions& options) {
-        return read_cifar(cifar100_layout(), find_cifar_folder(cifar100_layout(), options.path));
+        return read_cifar(cifar100_layout(), find_cifar_folder(cifar100_layout(), options.path),
+                          options.test_only);
       }};
 }
 

@@ -39,8 +39,11 @@ class Dataset {
 };
 
 struct DatasetPair {
-  std::shared_ptr<const Dataset> train;
+  std::shared_ptr<const Dataset> train;  // nullptr if only the test images were asked for
   std::shared_ptr<const Dataset> test;
+  // What the user must know although all went well, one line each: images left out because they are
+  // broken, a split that could not be stored, a download that could not be made.
+  std::vector<std::string> warnings;
 };
 
 struct DatasetOptions {
@@ -48,12 +51,15 @@ struct DatasetOptions {
   // folder of images by class, or the names "cifar10" and "cifar100" (downloaded once into the
   // cache).
   std::string path;
-  int64_t image_size = 0;       // image folders: resize to this square; 0: the contract's, or 224
-  int64_t resize = 0;           // image folders: shorter side before the centre crop; 0: image_size
+  // Image folders: the pictures' size; 0: 224. `resize` is the shorter side before the centre crop;
+  // 0: image_size.
+  int64_t image_size = 0;
+  int64_t resize = 0;
   double train_fraction = 1.0;  // a seeded, class-balanced share of the training images
   uint64_t seed = 0;
-  bool strict = false;  // a broken image stops the run instead of being named and counted
-  int threads = 0;      // decoding; 0: all cores
+  bool test_only = false;  // leave the training images alone: `pare eval` needs none
+  bool strict = false;     // a broken image stops the run instead of being named and counted
+  int threads = 0;         // decoding; 0: all cores
 };
 
 // Opens whatever `options.path` is. Errors name the file and what was expected of it.

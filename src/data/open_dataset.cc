@@ -46,7 +46,7 @@ Result<DatasetPair> open_dataset(const DatasetOptions& options) {
                                         options.train_fraction));
   }
   PARE_ASSIGN_OR_RETURN(DatasetPair pair, open_whole(options));
-  if (options.train_fraction < 1.0) {
+  if (options.train_fraction < 1.0 && pair.train != nullptr) {
     const auto all = static_cast<double>(pair.train->size());
     const auto count = std::max<int64_t>(1, std::llround(all * options.train_fraction));
     PARE_ASSIGN_OR_RETURN(pair.train, balanced_subset(pair.train, count, options.seed,
