@@ -45,6 +45,19 @@ TEST(Models, HaveThePublishedParameterCounts) {
   EXPECT_EQ(trainable(build("wrn-16-8", {})), 10'961'370);
 }
 
+TEST(Models, AreSoundGraphs) {
+  for (const ModelEntry& entry : model_entries()) {
+    // These two differ from vit-b/16 in their sizes alone, and take gigabytes.
+    if (entry.name == "vit-l/16" || entry.name == "vit-h/14") continue;
+    for (const bool training_form : {false, true}) {
+      const Graph graph = build(entry.name, {.training_form = training_form});
+      const Status status = check_graph(graph);
+      EXPECT_TRUE(status.ok()) << entry.name << ": " << status.message();
+      EXPECT_EQ(graph.parameter_count(), trainable(graph)) << entry.name;
+    }
+  }
+}
+
 TEST(Models, AlexnetHasTheLayersOfTheTable) {
   const Graph graph = build("alexnet", {});
   const std::map<std::string, int64_t> expected = {

@@ -1,0 +1,107 @@
+// pare summary MODEL: a model's layers, their output shapes, parameters and MACs.
+#include "models/summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "models/models.h"
+
+namespace pare {
+namespace {
+
+struct Options {
+  std::string model;
+  ModelOptions build = {.zero_weights = true};
+  bool json = false;
+};
+
+// Columns a terminal shows: the bytes of a UTF-8 text that do not continue a character.
+size_t columns(const std::string& text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
+}
+
+std::string left(const std::string& text, size_t width) {
+  return text + std::string(width - std::min(width, columns(text)), ' ');
+}
+
+std::string right(const std::string& text, size_t width) {
+  return std::string(width - std::min(width, columns(text)), ' ') + text;
+}
+
+void print_table(const Summary& summary) {
+  size_t name = 5;
+  size_t layer = 5;
+  size_t output = std::max<size_t>(6, columns(summary.input));
+  for (const SummaryRow& row : summary.rows) {
+    name = std::max(name, columns(row.name));
+    layer = std::max(layer, columns(row.layer));
+    output = std::max(output, columns(row.output));
+  }
+  const auto line = [&](const std::string& a, const std::string& b, const std::string& c,
+                        const std::string& d, const std::string& e) {
+    fmt::print("{}  {}  {}  {}  {}\n", left(a, name), left(b, layer), left(c, output), right(d, 13),
+               right(e, 15));
+  };
+  line("name", "layer", "output", "parameters", "MACs");
+  line("input", "", summary.input, "", "");
+  for (const SummaryRow& row : summary.rows) {
+    line(row.name, row.layer, row.output, with_thousands(row.parameters),
+         row.macs == 0 ? "" : with_thousands(row.macs));
+  }
+  line("total", "", "", with_thousands(summary.parameters), with_thousands(summary.macs));
+}
+
+void print_json(const Graph& graph, const Summary& summary) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const SummaryRow& row : summary.rows) {
+    rows.push_back({{"name", row.name},
+                    {"layer", row.layer},
+                    {"output", row.output},
+                    {"parameters", row.parameters},
+                    {"macs", row.macs}});
+  }
+  const nlohmann::ordered_json object = {
+      {"model", graph.name},       {"input", summary.input},
+      {"layers", std::move(rows)}, {"parameters", summary.parameters},
+      {"macs", summary.macs},      {"weight_bytes", summary.weight_bytes}};
+  fmt::print("{}\n", object.dump(2));
+}
+
+Status run(const Options& options) {
+  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(options.model, options.build));
+  PARE_ASSIGN_OR_RETURN(const Summary summary, summarise(graph));
+  if (options.json) {
+    print_json(graph, summary);
+  } else {
+    print_table(summary);
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Command make_summary_command() {
+  return {.name = "summary",
+          .summary = "Show a model's layers, output shapes, parameters and MACs",
+          .examples =
+              "  pare summary alexnet\n"
+              "  pare summary vit-b/16 --image-size 384 --classes 1000",
+          .setup = [](CLI::App& app) -> std::function<Status()> {
+            auto o = std::make_shared<Options>();
+            app.add_option("model", o->model, "A model's name (see `pare models`)")->required();
+            app.add_option("--classes", o->build.classes, "Number of classes of a named model");
+            app.add_option("--image-size", o->build.image_size,
+                           "Height and width of a named model's images");
+            app.add_flag("--training-form", o->build.training_form,
+                         "A named model as it is trained, with batch norm");
+            app.add_flag("--json", o->json, "Print an object");
+            return [o] { return run(*o); };
+          }};
+}
+
+}  // namespace pare
