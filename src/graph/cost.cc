@@ -135,9 +135,12 @@ std::unordered_set<std::string> weight_initializers(const Graph& graph) {
 Result<std::vector<NodeCost>> node_costs(const Graph& graph) {
   PARE_ASSIGN_OR_RETURN(const ValueInfos one_image, infer_shapes(graph, 1));
   PARE_ASSIGN_OR_RETURN(const ValueInfos infos, infer_shapes(graph));
+  // A graph of a fixed batch cannot be asked about one image.
+  const Shape& input = graph.inputs[0].shape;
+  const int64_t images = input.empty() || input[0] < 1 ? 1 : input[0];
   std::vector<NodeCost> costs(graph.nodes.size());
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    costs[i].macs = count_macs(graph.nodes[i], one_image);
+    costs[i].macs = count_macs(graph.nodes[i], one_image) / images;
     costs[i].output_shape = infos.at(graph.nodes[i].outputs[0]).shape;
   }
   std::unordered_set<std::string> seen;

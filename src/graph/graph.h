@@ -58,7 +58,7 @@ struct ValueInfo {
 // graph. For an imported model `pare import` states it, and every command follows it.
 struct InputContract {
   int64_t channels = 3;
-  int64_t height = 0;
+  int64_t height = 0;  // 0: the file does not state a contract
   int64_t width = 0;
   bool channels_last = false;  // NHWC input
   bool bgr = false;            // channel order

@@ -139,6 +139,7 @@ Result<Inference> infer_concrete(const Graph& graph, int64_t batch);
 #define PARE_DECLARE_RULE(name) Status name(RuleContext& context)
 PARE_DECLARE_RULE(same_as_input_rule);  // one input decides; others are parameters
 PARE_DECLARE_RULE(float_unary_rule);    // floating input
+PARE_DECLARE_RULE(gelu_rule);
 PARE_DECLARE_RULE(dropout_rule);
 PARE_DECLARE_RULE(cast_rule);
 PARE_DECLARE_RULE(arithmetic_rule);  // any number of broadcast inputs of one type

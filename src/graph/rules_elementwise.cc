@@ -48,6 +48,17 @@ Status float_unary_rule(RuleContext& c) {
   return same_as_input_rule(c);
 }
 
+Status gelu_rule(RuleContext& c) {
+  if (c.opset() < 20) {
+    return c.fail("the operator is new in opset 20, the graph is of {}", c.opset());
+  }
+  const std::string form = c.node().string_attribute("approximate", "none");
+  if (form != "none" && form != "tanh") {
+    return c.fail("attribute approximate is '{}', expected none or tanh", form);
+  }
+  return float_unary_rule(c);
+}
+
 Status dropout_rule(RuleContext& c) {
   c.set(0, c.type(0), c.shape(0));
   c.set(1, DType::kBool, c.shape(0));

@@ -37,6 +37,14 @@ Result<std::vector<int64_t>> normalised_axes(const RuleContext& c, std::vector<i
 }
 
 Result<std::vector<int64_t>> axes_of(const RuleContext& c) {
+  const std::string& op = c.node().op;
+  // ReduceSum, Squeeze and Unsqueeze changed in opset 13 already.
+  const bool as_input =
+      c.opset() >= 18 || op == "ReduceSum" || op == "Squeeze" || op == "Unsqueeze";
+  if (as_input ? c.node().attributes.contains("axes") : c.has(1)) {
+    return c.fail("in opset {} axes are {}", c.opset(),
+                  as_input ? "input 1, not an attribute" : "an attribute, not an input");
+  }
   if (c.has(1)) return c.ints(1, "axes");
   return c.node().ints_attribute("axes");
 }
@@ -135,10 +143,18 @@ Status split_rule(RuleContext& c) {
   if (c.has(1)) {
     PARE_ASSIGN_OR_RETURN(sizes, c.ints(1, "the sizes of the parts"));
   } else {
-    if (c.node().int_attribute("num_outputs", parts) != parts) {
-      return c.fail("num_outputs is {}, but {} outputs are named",
-                    c.node().int_attribute("num_outputs", parts), parts);
+    const bool states_number = c.node().attributes.contains("num_outputs");
+    if (states_number != (c.opset() >= 18) ||
+        c.node().int_attribute("num_outputs", parts) != parts) {
+      return c.fail(
+          "num_outputs is {}, with {} outputs and opset {}",
+          states_number ? std::to_string(c.node().int_attribute("num_outputs", 0)) : "absent",
+          parts, c.opset());
     }
+    if (!states_number && total % parts != 0) {
+      return c.fail("an axis of {} does not split into {} equal parts", total, parts);
+    }
+    // The last part is the smaller one.
     const int64_t each = (total + parts - 1) / parts;
     sizes.assign(static_cast<size_t>(parts), each);
     sizes.back() = total - each * (parts - 1);

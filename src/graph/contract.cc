@@ -1,0 +1,125 @@
+#include "graph/contract.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace pare {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t kMaxImageSide = 1 << 16;
+constexpr size_t kMaxClasses = 1 << 20;
+
+Status wrong(const char* key, const char* expected, const Json& found) {
+  return corrupt(fmt::format("input contract: '{}' is {}, expected {}", key,
+                             found.dump(-1, ' ', false, Json::error_handler_t::replace), expected));
+}
+
+Status read_int(const Json& json, const char* key, int64_t least, int64_t& value) {
+  if (!json.contains(key)) return ok_status();
+  const Json& found = json[key];
+  if (!found.is_number_integer() || found.get<int64_t>() < least ||
+      found.get<int64_t>() > kMaxImageSide) {
+    return wrong(key, "a number of pixels or channels", found);
+  }
+  value = found.get<int64_t>();
+  return ok_status();
+}
+
+Status read_bool(const Json& json, const char* key, bool& value) {
+  if (!json.contains(key)) return ok_status();
+  if (!json[key].is_boolean()) return wrong(key, "true or false", json[key]);
+  value = json[key].get<bool>();
+  return ok_status();
+}
+
+Status read_floats(const Json& json, const char* key, bool positive, std::vector<float>& values) {
+  if (!json.contains(key)) return ok_status();
+  const char* expected = positive ? "a list of positive numbers" : "a list of numbers";
+  if (!json[key].is_array() || json[key].size() > 64) return wrong(key, expected, json[key]);
+  for (const Json& item : json[key]) {
+    const float value = item.is_number() ? item.get<float>() : NAN;
+    if (!std::isfinite(value) || (positive && value <= 0.0F)) return wrong(key, expected, item);
+    values.push_back(value);
+  }
+  return ok_status();
+}
+
+Status read_classes(const Json& json, std::vector<std::string>& classes) {
+  if (!json.contains("classes")) return ok_status();
+  const Json& found = json["classes"];
+  if (!found.is_array() || found.size() > kMaxClasses) {
+    return corrupt("input contract: 'classes' is not a list of names");
+  }
+  for (const Json& item : found) {
+    if (!item.is_string()) return wrong("classes", "a list of names", item);
+    classes.push_back(item.get<std::string>());
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+std::string contract_to_json(const InputContract& c) {
+  Json json = {{"channels", c.channels}, {"height", c.height}, {"width", c.width}};
+  if (c.channels_last) json["channels_last"] = true;
+  if (c.bgr) json["bgr"] = true;
+  if (c.resize != 0) json["resize"] = c.resize;
+  if (c.float_input) {
+    json["float_input"] = true;
+    json["scale"] = c.scale;
+  }
+  if (!c.mean.empty()) json["mean"] = c.mean;
+  if (!c.std.empty()) json["std"] = c.std;
+  if (c.outputs_probabilities) json["outputs_probabilities"] = true;
+  if (!c.classes.empty()) json["classes"] = c.classes;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<InputContract> contract_from_json(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return corrupt("input contract: expected a JSON object");
+  InputContract c;
+  PARE_RETURN_IF_ERROR(read_int(json, "channels", 1, c.channels));
+  PARE_RETURN_IF_ERROR(read_int(json, "height", 0, c.height));
+  PARE_RETURN_IF_ERROR(read_int(json, "width", 0, c.width));
+  PARE_RETURN_IF_ERROR(read_bool(json, "channels_last", c.channels_last));
+  PARE_RETURN_IF_ERROR(read_bool(json, "bgr", c.bgr));
+  PARE_RETURN_IF_ERROR(read_int(json, "resize", 0, c.resize));
+  PARE_RETURN_IF_ERROR(read_bool(json, "float_input", c.float_input));
+  std::vector<float> scale;
+  if (json.contains("scale")) {
+    PARE_RETURN_IF_ERROR(read_floats(Json{{"scale", Json::array({json["scale"]})}}, "scale",
+                                     /*positive=*/true, scale));
+    c.scale = scale[0];
+  }
+  PARE_RETURN_IF_ERROR(read_floats(json, "mean", /*positive=*/false, c.mean));
+  PARE_RETURN_IF_ERROR(read_floats(json, "std", /*positive=*/true, c.std));
+  for (const auto* values : {&c.mean, &c.std}) {
+    if (!values->empty() && static_cast<int64_t>(values->size()) != c.channels) {
+      return corrupt(fmt::format("input contract: {} values of mean or std for {} channels",
+                                 values->size(), c.channels));
+    }
+  }
+  PARE_RETURN_IF_ERROR(read_bool(json, "outputs_probabilities", c.outputs_probabilities));
+  PARE_RETURN_IF_ERROR(read_classes(json, c.classes));
+  return c;
+}
+
+InputContract contract_from_input(const Graph& graph) {
+  InputContract c;
+  c.float_input = graph.inputs.empty() || graph.inputs[0].type != DType::kUInt8;
+  if (c.float_input || graph.inputs[0].shape.size() != 4) return c;
+  const Shape& shape = graph.inputs[0].shape;
+  const auto is_colour = [](int64_t d) { return d == 1 || d == 3; };
+  c.channels_last = is_colour(shape[3]) && !is_colour(shape[1]);
+  c.channels = shape[c.channels_last ? 3 : 1];
+  c.height = shape[c.channels_last ? 1 : 2];
+  c.width = shape[c.channels_last ? 2 : 3];
+  return c;
+}
+
+}  // namespace pare

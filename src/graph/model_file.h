@@ -1,0 +1,19 @@
+// Model files, whatever their format: the one door every command goes through. The ending decides,
+// .onnx or .pare.
+#ifndef PARE_GRAPH_MODEL_FILE_H_
+#define PARE_GRAPH_MODEL_FILE_H_
+
+#include <string>
+
+#include "pare/status.h"
+
+#include "graph/graph.h"
+
+namespace pare {
+
+Result<Graph> load_model(const std::string& path);
+Status save_model(const Graph& graph, const std::string& path);
+
+}  // namespace pare
+
+#endif  // PARE_GRAPH_MODEL_FILE_H_

@@ -1,0 +1,47 @@
+// ONNX files in and out.
+//
+// Reading: opset 13 to 21 (13 to 16 become 17, whose forms they share for all operators Pare has),
+// ONNX's own domain, tensors in raw or typed fields or in external files beside the model.
+// Constant nodes become initializers; nodes no output needs are left out. Anything Pare lacks
+// (operators, control flow, sparse tensors, strings) is refused by name. The bytes are not trusted:
+// every size is checked before memory is taken.
+//
+// Writing: what onnx.checker accepts and ONNX Runtime and OpenVINO run. The keys under which a
+// Graph's contract and metadata travel in metadata_props are listed in docs/file-formats.md.
+//
+// Source: onnx/onnx.proto, docs/IR.md, docs/ExternalData.md, docs/Versioning.md.
+#ifndef PARE_GRAPH_ONNX_H_
+#define PARE_GRAPH_ONNX_H_
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "pare/status.h"
+
+#include "graph/graph.h"
+
+namespace pare {
+
+Result<Graph> read_onnx(const std::string& path);
+
+// `folder`: where external data lies; empty refuses external data.
+Result<Graph> parse_onnx(std::span<const std::byte> bytes, const std::string& folder);
+
+struct OnnxWriteOptions {
+  // Weights of 1 KiB and more go to "<file name>.data" beside the model. Done without being asked
+  // when the file would pass 2 GiB, which protobuf cannot hold.
+  bool external_data = false;
+};
+
+// Writes the file, or both, whole or not at all. The graph must pass check_graph() and hold no
+// internal operator (domain "pare").
+Status write_onnx(const Graph& graph, const std::string& path,
+                  const OnnxWriteOptions& options = {});
+
+// The bytes write_onnx() would write without external data; the same graph gives the same bytes.
+Result<std::string> serialise_onnx(const Graph& graph);
+
+}  // namespace pare
+
+#endif  // PARE_GRAPH_ONNX_H_
