@@ -100,12 +100,12 @@ std::string script_json(const nlohmann::json& json) {
 std::string html_table(const std::string& caption, const std::vector<std::string>& columns,
                        const std::vector<std::vector<Cell>>& rows, const std::string& css_class) {
   std::string out = fmt::format(
-      "<div class=\"table-frame\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\"><table{1}>"
-      "<caption>{0}</caption><thead><tr>",
+      "<div class=\"table\"><p class=\"caption\">{0}</p><div class=\"table-frame\" tabindex=\"0\" "
+      "role=\"group\" aria-label=\"{0}\"><table{1}><thead><tr>",
       escape_html(caption), attribute("class", css_class));
   for (size_t i = 0; i < columns.size(); ++i) {
     const bool number = !rows.empty() && i < rows[0].size() && rows[0][i].number;
-    out += fmt::format("<th scope=\"col\"{}><span>{}</span></th>",
+    out += fmt::format("<th scope=\"col\"{0}><span title=\"{1}\">{1}</span></th>",
                        number ? " class=\"number\"" : "", escape_html(columns[i]));
   }
   out += "</tr></thead><tbody>";
@@ -114,17 +114,18 @@ std::string html_table(const std::string& caption, const std::vector<std::string
     for (const Cell& cell : row) out += html_cell(cell);
     out += "</tr>";
   }
-  return out + "</tbody></table></div>\n";
+  return out + "</tbody></table></div></div>\n";
 }
 
-std::string html_chart(const std::string& title, const std::string& description,
-                       const nlohmann::json& spec) {
+std::string html_chart(const std::string& title, const std::string& about,
+                       const std::string& description, const nlohmann::json& spec) {
   return fmt::format(
-      "<figure class=\"chart\"><figcaption>{}</figcaption><div class=\"choices\"></div>"
+      "<figure class=\"chart\"><figcaption>{}<small>{}</small></figcaption><div "
+      "class=\"choices\"></div>"
       "<div class=\"canvas-frame\"><canvas tabindex=\"0\" role=\"img\" "
       "aria-label=\"{}\"></canvas></div>"
       "<script type=\"application/json\">{}</script></figure>\n",
-      escape_html(title), escape_html(description), script_json(spec));
+      escape_html(title), escape_html(about), escape_html(description), script_json(spec));
 }
 
 std::string html_paragraph(const std::string& text, const std::string& css_class) {

@@ -33,9 +33,10 @@ std::string html_table(const std::string& caption, const std::vector<std::string
                        const std::vector<std::vector<Cell>>& rows,
                        const std::string& css_class = "");
 
-// A chart as report.js draws it from `spec`; `description` is read out in its stead.
-std::string html_chart(const std::string& title, const std::string& description,
-                       const nlohmann::json& spec);
+// A chart as report.js draws it from `spec`. `about` says below the title which models it shows and
+// what they were trained on; `description` is read out in the chart's stead.
+std::string html_chart(const std::string& title, const std::string& about,
+                       const std::string& description, const nlohmann::json& spec);
 
 std::string html_paragraph(const std::string& text, const std::string& css_class = "");
 

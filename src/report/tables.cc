@@ -37,7 +37,9 @@ Row table_row(const Group& group, const ModelFacts& model, int64_t threads) {
                     ? fmt::format("{:.2f} ({:.2f}-{:.2f})", a->top1, a->top1_low, a->top1_high)
                     : "-");
   row.push_back(!base && c.top1_change ? points_text(*c.top1_change) : "-");
-  row.push_back(!base && c.mcnemar_p ? fmt::format("{:.3f}", *c.mcnemar_p) : "-");
+  row.push_back(!base && c.mcnemar_p
+                    ? (*c.mcnemar_p < 0.001 ? "<0.001" : fmt::format("{:.3f}", *c.mcnemar_p))
+                    : "-");
   row.push_back(!base && c.flips ? fmt::format("{:.2f}", *c.flips) : "-");
   row.push_back(model.file() != nullptr ? bytes_text(model.file()->file_bytes) : "-");
   row.push_back(c.smaller ? factor_text(*c.smaller) : "-");

@@ -195,7 +195,7 @@ TEST(ReportTest, SentencesAreComputedFromTheRecords) {
   EXPECT_THAT(Page{*html}, Has("5.00× smaller"));
   EXPECT_THAT(Page{*html}, Has("4.00× faster, 250 µs instead of 1.00 ms"));
   EXPECT_THAT(Page{*html}, Has("Top-1 is 85.00 % against 90.00 % (−5.00 points"));
-  EXPECT_THAT(Page{*html}, Has("chance alone would explain (McNemar p = 1.00)"));
+  EXPECT_THAT(Page{*html}, Has("chance alone could make (McNemar p = 1.00)"));
   EXPECT_THAT(
       *html,
       Has("15.00 % of the answers differ. The class that loses most is yes: −10.00 points."));

@@ -12,7 +12,7 @@
   };
   const LINES = ['--c-half', '--c-integers', '--c-pruned', '--c-both', '--c-unchanged'];
   const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [12, 4]];
-  const NEAR_TOP_POINTS = 10;  // "near the top" shows this many percentage points
+  const NEAR_TOP_POINTS = 6;  // "near the top" shows this many percentage points
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const buttons = (into, names, chosen, choose) => {
@@ -40,13 +40,15 @@
     grid: { color: css('--line'), drawTicks: false },
     border: { display: false },
     ...extra,
-    ticks: { color: css('--quiet'), padding: 6, maxRotation: 0, ...(extra.ticks || {}) },
+    ticks: { color: css('--quiet'), padding: 6, maxRotation: 0, includeBounds: false, ...(extra.ticks || {}) },
   });
-  const logTick = (v) => ([1, 2, 5].includes(Math.round(v / 10 ** Math.floor(Math.log10(v) + 1e-9))) ? tidy(v) : '');
+  const roundFigures = (v) => [1, 2, 5].includes(Number((v / 10 ** Math.floor(Math.log10(v) + 1e-9)).toPrecision(3)));
   const xAxis = (title, xs) => {
     const low = Math.min(...xs), high = Math.max(...xs);
     if (high / low > 6) {
-      return axis(title + ' (logarithmic)', { type: 'logarithmic', min: low / 1.3, max: high * 1.6, ticks: { callback: logTick, autoSkip: false } });
+      return axis(title + ' (logarithmic)', { type: 'logarithmic', min: low / 1.3, max: high * 1.6,
+        ticks: { callback: tidy, autoSkip: false },
+        afterBuildTicks: (scale) => { scale.ticks = scale.ticks.filter((t) => roundFigures(t.value)); } });
     }
     const room = (high - low || high) * 0.12;
     return axis(title, { type: 'linear', min: Math.max(0, low - room), max: high + 2 * room });
@@ -78,8 +80,13 @@
       ctx.restore();
     },
   };
-  // Names beside their points, each at the first of eight places where it covers no point and no
+  // Names beside their points, each at the first of some places where it covers no point and no
   // other name; a name that fits nowhere is left to the tooltip.
+  const places = (w) => {
+    const all = [[9, 0], [-9 - w, 0], [-w / 2, -16], [-w / 2, 16]];
+    for (const dy of [14, 27, 40, 53]) for (const dx of [8, -8 - w, -w / 2, -w * 0.75, -w * 0.25]) all.push([dx, -dy], [dx, dy]);
+    return all;
+  };
   const names = {
     id: 'names',
     afterDatasetsDraw(chart) {
@@ -98,12 +105,13 @@
       for (const m of [...marks].sort((a, b) => a.y - b.y)) {
         const text = m.p.below ? `${m.p.label} ${m.p.value.toFixed(1)} % ↓` : m.p.label;
         const w = ctx.measureText(text).width, h = 14;
-        const places = [[9, 0], [-9 - w, 0], [-w / 2, -16], [-w / 2, 16], [8, -13], [8, 13], [-8 - w, -13], [-8 - w, 13],
-          [-w / 2, -30], [-w / 2, 30], [14, -26], [14, 26], [-14 - w, -26], [-14 - w, 26]];
-        for (const [dx, dy] of places) {
+        for (const [dx, dy] of places(w)) {
           const box = [m.x + dx - 1, m.y + dy - h / 2, m.x + dx + w + 1, m.y + dy + h / 2];
           if (!free(box)) continue;
           taken.push(box);
+          ctx.strokeStyle = css('--panel');
+          ctx.lineWidth = 4;
+          ctx.strokeText(text, m.x + dx, m.y + dy);
           ctx.fillStyle = m.color;
           ctx.fillText(text, m.x + dx, m.y + dy);
           drawn += 1;
@@ -149,7 +157,7 @@
         ...common(),
         scales: { x: xAxis(spec.x, view.points.map((p) => p.x)), y: axis(spec.y, { min: floor, max: Math.min(100, top + room) }) },
         plugins: {
-          legend: { position: 'bottom', labels: { color: css('--quiet'), usePointStyle: true, boxHeight: 7, padding: 12 } },
+          legend: { display: false },  // every point bears its name
           tooltip: { ...tooltip({ title: (at) => at[0].raw.label, label: (at) => at.raw.tip }), filter: (at) => Boolean(at.raw.tip) },
         },
       },

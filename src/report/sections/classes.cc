@@ -32,9 +32,15 @@ std::vector<size_t> classes_to_show(const Group& group, size_t count) {
   return order;
 }
 
+std::string one_decimal(double points) {
+  const std::string size = fmt::format("{:.1f}", std::abs(points));
+  if (size == "0.0") return size;
+  return (points < 0 ? "−" : "+") + size;
+}
+
 Cell change_cell(double change) {
   const double strength = std::sqrt(std::min(1.0, std::abs(change) / kFullColour));
-  return {.text = points_text(change),
+  return {.text = one_decimal(change),
           .number = true,
           .css_class = change < 0 ? "heat loss" : "heat gain",
           .style = fmt::format("--v:{:.2f}", 0.6 * strength)};

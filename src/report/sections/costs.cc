@@ -57,10 +57,11 @@ std::string accuracy_sentence(const Group& group, const ModelFacts& model) {
   }
   out += ")";
   if (c.mcnemar_p) {
-    out += *c.mcnemar_p < kSignificance
-               ? fmt::format(", more than chance explains (McNemar {})", p_value_text(*c.mcnemar_p))
-               : fmt::format(", which chance alone would explain (McNemar {})",
-                             p_value_text(*c.mcnemar_p));
+    out +=
+        *c.mcnemar_p < kSignificance
+            ? fmt::format(", more than chance would make (McNemar {})", p_value_text(*c.mcnemar_p))
+            : fmt::format(", a difference that chance alone could make (McNemar {})",
+                          p_value_text(*c.mcnemar_p));
   }
   return out + ". ";
 }

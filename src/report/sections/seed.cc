@@ -65,7 +65,7 @@ std::string make_seed_section(const Facts& facts) {
          html_paragraph(
              "The published times were taken on other hardware and it is not said what they cover, "
              "so they "
-             "cannot be compared with ours; the accuracies are on the same test set.",
+             "cannot be compared with ours.",
              "quiet");
 }
 

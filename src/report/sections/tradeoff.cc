@@ -57,11 +57,14 @@ std::string front_text(const Json& view) {
 }
 
 std::string latency_chart(const Group& group) {
+  if (group.models.size() < 2) return "";  // one point is no trade-off
   Json views = Json::array();
   for (const int64_t threads : group.threads()) {
     for (const int64_t batch : group.batches()) {
       const Json made =
-          view(group, fmt::format("batch {}, {} thread{}", batch, threads, threads == 1 ? "" : "s"),
+          view(group,
+               fmt::format("batch {}", batch) +
+                   (group.threads().size() == 1 ? "" : fmt::format(", {} threads", threads)),
                [&](const ModelFacts& m) {
                  const LatencyRecord* l = m.latency(batch, threads);
                  if (l == nullptr) return std::pair<double, std::string>{0, ""};
@@ -74,17 +77,22 @@ std::string latency_chart(const Group& group) {
     }
   }
   if (views.empty()) return "";
-  const Json spec = {{"type", "tradeoff"},
-                     {"x", "median time of one batch, ms"},
-                     {"y", "top-1, %"},
-                     {"views", views}};
-  return html_chart("Accuracy and time: " + group.title(),
+  const Json spec = {
+      {"type", "tradeoff"},
+      {"x", "median time of one batch" +
+                (group.threads().size() == 1 ? fmt::format(" on {} threads", group.threads()[0])
+                                             : std::string()) +
+                ", ms"},
+      {"y", "top-1, %"},
+      {"views", views}};
+  return html_chart("Accuracy and time", group.title(),
                     "Top-1 accuracy against the median time of a batch. " + front_text(views[0]) +
                         " The table below has every figure.",
                     spec);
 }
 
 std::string size_chart(const Group& group) {
+  if (group.models.size() < 2) return "";
   Json views = Json::array();
   for (const bool packed : {true, false}) {
     const Json made = view(group, packed ? ".pare file" : ".onnx file", [&](const ModelFacts& m) {
@@ -97,7 +105,7 @@ std::string size_chart(const Group& group) {
   }
   if (views.empty()) return "";
   const Json spec = {{"type", "tradeoff"}, {"x", "file, MB"}, {"y", "top-1, %"}, {"views", views}};
-  return html_chart("Accuracy and size: " + group.title(),
+  return html_chart("Accuracy and size", group.title(),
                     "Top-1 accuracy against the size of the file. " + front_text(views[0]) +
                         " The table below has every figure.",
                     spec);

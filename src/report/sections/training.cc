@@ -24,11 +24,12 @@ Json series(const Facts& facts,
   return out;
 }
 
-std::string curve(const std::string& title, const std::string& y_label, const Json& all) {
+std::string curve(const std::string& title, const std::string& about, const std::string& y_label,
+                  const Json& all) {
   if (all.empty()) return "";
   const Json spec = {{"type", "lines"}, {"x", "epoch"}, {"y", y_label}, {"series", all}};
-  return html_chart(title, title + " by epoch; the table below has the last epoch's figures.",
-                    spec);
+  return html_chart(title, about,
+                    title + " by epoch; the table below has the last epoch's figures.", spec);
 }
 
 }  // namespace
@@ -54,9 +55,9 @@ std::string make_training_section(const Facts& facts) {
   std::string on;
   for (const std::string& d : data) on += (on.empty() ? "trained on " : "; ") + d;
   return "<div class=\"pair\">" +
-         curve("Accuracy on the test images, " + on, "top-1, %",
+         curve("Accuracy on the test images", on, "top-1, %",
                series(facts, [](const EpochRecord& e) { return e.validation_top1; })) +
-         curve("Training loss, " + on, "loss",
+         curve("Training loss", on, "loss",
                series(facts,
                       [](const EpochRecord& e) { return std::optional<double>(e.train_loss); })) +
          "</div>\n" +
