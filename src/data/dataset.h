@@ -3,6 +3,7 @@
 #define PARE_DATA_DATASET_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -60,6 +61,8 @@ struct DatasetOptions {
   bool test_only = false;  // leave the training images alone: `pare eval` needs none
   bool strict = false;     // a broken image stops the run instead of being named and counted
   int threads = 0;         // decoding; 0: all cores
+  // Called while something is downloaded: bytes so far and in all (0: not known).
+  std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;
 };
 
 // Opens whatever `options.path` is. Errors name the file and what was expected of it.

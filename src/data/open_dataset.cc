@@ -32,7 +32,8 @@ Result<DatasetPair> open_whole(const DatasetOptions& options) {
     if (!kind.form.empty()) forms.push_back(kind.form);
   }
   if (!is_directory(options.path)) {
-    return not_found(options.path + ": no such folder of images");
+    return not_found(options.path +
+                     ": no such folder of images (\"cifar10\" and \"cifar100\" are downloaded)");
   }
   return not_found(fmt::format("{}: no images found; expected one of: {}", options.path,
                                fmt::join(forms, "; ")));
