@@ -11,7 +11,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kMaxImageSide = 1 << 16;
-constexpr size_t kMaxClasses = 1 << 20;
+constexpr size_t kMaxClasses = 1 << 16;
+// Parsed JSON takes some 30 times the memory of its text.
+constexpr size_t kMaxTextBytes = 4 << 20;
 
 Status wrong(const char* key, const char* expected, const Json& found) {
   return corrupt(fmt::format("input contract: '{}' is {}, expected {}", key,
@@ -80,6 +82,10 @@ std::string contract_to_json(const InputContract& c) {
 }
 
 Result<InputContract> contract_from_json(const std::string& text) {
+  if (text.size() > kMaxTextBytes) {
+    return corrupt(
+        fmt::format("input contract: {} bytes, expected at most {}", text.size(), kMaxTextBytes));
+  }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return corrupt("input contract: expected a JSON object");
   InputContract c;
