@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace pare::testing_memory {
@@ -56,7 +57,15 @@ class GuardedBuffer {
         mapped_(other.mapped_) {
     other.map_ = nullptr;
   }
-  GuardedBuffer& operator=(GuardedBuffer&&) = delete;
+  GuardedBuffer& operator=(GuardedBuffer&& other) noexcept {
+    std::swap(map_, other.map_);
+    std::swap(usable_start_, other.usable_start_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(usable_, other.usable_);
+    std::swap(mapped_, other.mapped_);
+    return *this;
+  }
   GuardedBuffer(const GuardedBuffer&) = delete;
 
   std::byte* data() { return data_; }

@@ -2,45 +2,19 @@
 #ifndef PARE_KERNELS_SCALAR_H_
 #define PARE_KERNELS_SCALAR_H_
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "base/dtype.h"
 #include "base/rounding.h"
 #include "kernels/epilogue.h"
+#include "kernels/simd/math.h"
+#include "kernels/simd/vec_scalar.h"
 
 namespace pare {
 
+// The activation of one element, with the roundings of the vector kernels (simd/math.h).
 inline float activate(Activation activation, float v, float alpha, float beta) {
-  const auto sigmoid = [](double x) { return 1.0 / (1.0 + std::exp(-x)); };
-  const double x = v;
-  switch (activation) {
-    case Activation::kNone:
-      return v;
-    case Activation::kRelu:
-      return v < 0.0F ? 0.0F : v;
-    case Activation::kClip:
-      return std::min(std::max(v, alpha), beta);
-    case Activation::kGelu:
-      return static_cast<float>(0.5 * x * (1.0 + std::erf(x * 0.70710678118654752440)));
-    case Activation::kGeluTanh:
-      return static_cast<float>(
-          0.5 * x * (1.0 + std::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))));
-    case Activation::kSigmoid:
-      return static_cast<float>(sigmoid(x));
-    case Activation::kTanh:
-      return static_cast<float>(std::tanh(x));
-    case Activation::kSilu:
-      return static_cast<float>(x * sigmoid(x));
-    case Activation::kHardSigmoid:
-      return std::max(0.0F, std::min(1.0F, alpha * v + beta));
-    case Activation::kHardSwish:
-      return v * std::max(0.0F, std::min(1.0F, v / 6.0F + 0.5F));
-    case Activation::kLeakyRelu:
-      return v < 0.0F ? alpha * v : v;
-  }
-  return v;
+  return activate_of<VScalar>(activation, v, alpha, beta);
 }
 
 // Element i of an array of a floating type or of uint8 or int8, as a float.

@@ -1,6 +1,7 @@
 // The formulas of gemm.h, element by element. Sums of floats are kept in double, so that the
 // reference is closer to the truth than what it judges. Packing is a copy: [N,K].
 #include <cstring>
+#include <vector>
 
 #include "kernels/gemm/variants.h"
 #include "kernels/scalar.h"
@@ -25,12 +26,18 @@ void pack(const GemmKernel&, const GemmWeights& w, std::byte* packed) {
 
 int64_t scratch_bytes(const GemmKernel&, const GemmProblem&, int) { return 0; }
 
-float float_element(const GemmProblem& p, const GemmArgs& args, int64_t m, int64_t n) {
-  double sum = 0.0;
-  for (int64_t k = 0; k < p.k; ++k) {
-    sum += static_cast<double>(load_as_float(p.src_type, args.src, m * args.src_stride + k)) *
-           static_cast<double>(load_as_float(p.weights_type, args.packed, n * p.k + k));
+std::vector<double> as_doubles(DType type, const void* data, int64_t first, int64_t count) {
+  std::vector<double> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    values[static_cast<size_t>(i)] = static_cast<double>(load_as_float(type, data, first + i));
   }
+  return values;
+}
+
+float float_element(const GemmArgs& args, const std::vector<double>& row,
+                    const std::vector<double>& weights, int64_t n) {
+  double sum = 0.0;
+  for (size_t k = 0; k < row.size(); ++k) sum += row[k] * weights[k];
   return start_float(args.epilogue, n, static_cast<float>(sum));
 }
 
@@ -43,10 +50,17 @@ float integer_element(const GemmProblem& p, const GemmArgs& args, int64_t m, int
 }
 
 void run(const GemmKernel&, const GemmProblem& p, const GemmArgs& args, ThreadPool& pool) {
-  pool.run(p.m, [&](int64_t m, int) {
-    for (int64_t n = 0; n < p.n; ++n) {
-      const float v = p.weights_type == DType::kInt8 ? integer_element(p, args, m, n)
-                                                     : float_element(p, args, m, n);
+  const bool integer = p.weights_type == DType::kInt8;
+  std::vector<std::vector<double>> rows;
+  for (int64_t m = 0; m < p.m && !integer; ++m) {
+    rows.push_back(as_doubles(p.src_type, args.src, m * args.src_stride, p.k));
+  }
+  pool.run(p.n, [&](int64_t n, int) {
+    std::vector<double> weights;
+    if (!integer) weights = as_doubles(p.weights_type, args.packed, n * p.k, p.k);
+    for (int64_t m = 0; m < p.m; ++m) {
+      const float v = integer ? integer_element(p, args, m, n)
+                              : float_element(args, rows[static_cast<size_t>(m)], weights, n);
       finish_element(args.epilogue, p.dst_type, args.dst, m * args.dst_stride + n, m, n, v);
     }
   });

@@ -1,0 +1,212 @@
+// Dense layers and products of activations on panels (panels.h), for every tile set.
+#include <cstring>
+
+#include "kernels/gemm/panels.h"
+#include "kernels/gemm/tilesets.h"
+#include "kernels/gemm/variants.h"
+#include "kernels/scalar.h"
+
+namespace pare {
+namespace {
+
+const TileSet& tiles_of(const GemmKernel& kernel) {
+  return *static_cast<const TileSet*>(kernel.tiles);
+}
+
+int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+int64_t packed_bytes(const GemmKernel& kernel, const GemmWeights& w) {
+  return PanelLayout{&tiles_of(kernel), w.n, 1, w.k}.bytes();
+}
+
+template <typename T>
+void pack_as(const PanelLayout& layout, const GemmWeights& w, std::byte* packed) {
+  const auto* src = static_cast<const T*>(w.data);
+  if (w.k_major) {
+    pack_panels<T>(layout, packed, [&](int64_t n, int64_t, int64_t k) { return src[k * w.n + n]; });
+  } else {
+    pack_panels<T>(layout, packed, [&](int64_t n, int64_t, int64_t k) { return src[n * w.k + k]; });
+  }
+}
+
+void pack(const GemmKernel& kernel, const GemmWeights& w, std::byte* packed) {
+  const PanelLayout layout{&tiles_of(kernel), w.n, 1, w.k};
+  switch (dtype_bytes(w.type)) {
+    case 1:
+      pack_as<int8_t>(layout, w, packed);
+      return;
+    case 2:
+      pack_as<uint16_t>(layout, w, packed);
+      return;
+    default:
+      pack_as<float>(layout, w, packed);
+      return;
+  }
+}
+
+// The rows of src must be widened to float32 before this kernel's tiles can read them.
+bool widens(const TileSet& tiles, const GemmProblem& p) {
+  return tiles.src_bytes == 4 && p.src_type != DType::kFloat32;
+}
+
+int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int) {
+  return widens(tiles_of(kernel), p) ? round_up_64(p.m * p.k * 4) : 0;
+}
+
+// What the tasks of one run share.
+struct Run {
+  const GemmProblem& problem;
+  const GemmArgs& args;
+  PanelLayout layout;
+  TaskGrid grid;
+  const std::byte* src;
+  int64_t src_stride_bytes;
+};
+
+void run_task(const Run& run, int64_t task) {
+  alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
+  const void* rows[kMaxBlockRows];
+  const int64_t row_block = task / run.grid.panel_blocks;
+  const int64_t panel_block = task % run.grid.panel_blocks;
+  const int64_t first = run.grid.first_row(row_block);
+  const int64_t count = run.grid.first_row(row_block + 1) - first;
+  for (int64_t r = 0; r < count; ++r) rows[r] = run.src + (first + r) * run.src_stride_bytes;
+  const int64_t tap_offset = 0;
+  FinishArgs finish;
+  finish.sums = sums;
+  finish.sums_stride = run.layout.width();
+  finish.rows = count;
+  finish.epilogue = &run.args.epilogue;
+  finish.first_row = first;
+  finish.dst_type = stored_type(run.problem.dst_type);
+  finish.dst = run.args.dst;
+  finish.dst_stride = run.args.dst_stride;
+  for (int64_t p = run.grid.first_panel(panel_block); p < run.grid.first_panel(panel_block + 1);
+       ++p) {
+    multiply_panel(run.layout, run.args.packed, p, {rows, count, &tap_offset}, sums);
+    finish.columns = run.layout.panel_columns(p);
+    finish.first_column = p * run.layout.width();
+    run.layout.tiles->finish(finish);
+  }
+}
+
+void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, ThreadPool& pool) {
+  const TileSet& tiles = tiles_of(kernel);
+  const PanelLayout layout{&tiles, p.n, 1, p.k};
+  Run r{p,
+        args,
+        layout,
+        cut_tasks(layout, p.m),
+        static_cast<const std::byte*>(args.src),
+        args.src_stride * dtype_bytes(p.src_type)};
+  if (widens(tiles, p)) {
+    auto* wide = reinterpret_cast<float*>(args.scratch.data());
+    constexpr int64_t kRowsInTask = 8;
+    pool.run((p.m + kRowsInTask - 1) / kRowsInTask, [&](int64_t task, int) {
+      const int64_t last = std::min(p.m, (task + 1) * kRowsInTask);
+      for (int64_t m = task * kRowsInTask; m < last; ++m) {
+        tiles.widen(stored_type(p.src_type), r.src + m * r.src_stride_bytes, wide + m * p.k, p.k);
+      }
+    });
+    r.src = args.scratch.data();
+    r.src_stride_bytes = p.k * 4;
+  }
+  pool.run(r.grid.tasks(), [&](int64_t task, int) { run_task(r, task); });
+}
+
+const char* refuse_f32(const GemmProblem& p) {
+  return p.weights_type == DType::kFloat32 ? nullptr : "weights are not float32";
+}
+const char* refuse_bf16(const GemmProblem& p) {
+  return p.weights_type == DType::kBFloat16 ? nullptr : "weights are not bfloat16";
+}
+const char* refuse_f16(const GemmProblem& p) {
+  return p.weights_type == DType::kFloat16 ? nullptr : "weights are not float16";
+}
+const char* refuse_u8s8(const GemmProblem& p) {
+  return p.weights_type == DType::kInt8 ? nullptr : "weights are not int8";
+}
+const char* refuse_bf16dot(const GemmProblem& p) {
+  if (p.weights_type != DType::kBFloat16) return "weights are not bfloat16";
+  return p.src_type == DType::kBFloat16 ? nullptr : "source is not bfloat16";
+}
+
+// Products of two activations: B is packed into panels for each matrix, then the tiles run.
+const TileSet& tiles_of(const MatMulKernel& kernel) {
+  return *static_cast<const TileSet*>(kernel.tiles);
+}
+
+int64_t matmul_worker_bytes(const PanelLayout& layout) { return round_up_64(layout.bytes()); }
+
+int64_t matmul_scratch(const MatMulKernel& kernel, const MatMulProblem& p, int threads) {
+  return threads * matmul_worker_bytes({&tiles_of(kernel), p.n, 1, p.k});
+}
+
+void matmul_task(const PanelLayout& layout, const MatMulProblem& p, const MatMulArgs& args,
+                 int64_t i, std::byte* packed) {
+  const float* a = args.a + args.a_offsets[static_cast<size_t>(i)];
+  const float* b = args.b + args.b_offsets[static_cast<size_t>(i)];
+  if (p.transpose_b) {
+    pack_panels<float>(layout, packed,
+                       [&](int64_t n, int64_t, int64_t k) { return b[n * args.b_stride + k]; });
+  } else {
+    pack_panels<float>(layout, packed,
+                       [&](int64_t n, int64_t, int64_t k) { return b[k * args.b_stride + n]; });
+  }
+  alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
+  const void* rows[kMaxBlockRows];
+  const int64_t tap_offset = 0;
+  const Epilogue nothing;
+  for (int64_t first = 0; first < p.m; first += kMaxBlockRows) {
+    const int64_t count = std::min(kMaxBlockRows, p.m - first);
+    for (int64_t r = 0; r < count; ++r) rows[r] = a + (first + r) * args.a_stride;
+    for (int64_t panel = 0; panel < layout.panels(); ++panel) {
+      multiply_panel(layout, packed, panel, {rows, count, &tap_offset}, sums);
+      layout.tiles->finish({sums, layout.width(), count, layout.panel_columns(panel), &nothing,
+                            first, panel * layout.width(), StoredType::kFloat32,
+                            args.dst + i * p.m * p.n, p.n});
+    }
+  }
+}
+
+void matmul(const MatMulKernel& kernel, const MatMulProblem& p, const MatMulArgs& args,
+            ThreadPool& pool) {
+  const PanelLayout layout{&tiles_of(kernel), p.n, 1, p.k};
+  if (p.m == 0 || p.n == 0) return;
+  pool.run(p.batch, [&](int64_t i, int worker) {
+    matmul_task(layout, p, args, i, args.scratch.data() + worker * matmul_worker_bytes(layout));
+  });
+}
+
+}  // namespace
+
+#define PARE_PANEL_GEMM(types, tile, isa, needs, packing)                              \
+  const GemmKernel gemm_##types##_##tile##_##isa = {"gemm_" #types "_" #tile "_" #isa, \
+                                                    needs,                             \
+                                                    packing,                           \
+                                                    refuse_##types,                    \
+                                                    packed_bytes,                      \
+                                                    pack,                              \
+                                                    scratch_bytes,                     \
+                                                    run,                               \
+                                                    &tiles_##types##_##tile##_##isa};
+
+PARE_PANEL_GEMM(f32, 6x64, avx512, kIsaAvx512, "panels64")
+PARE_PANEL_GEMM(bf16, 6x64, avx512, kIsaAvx512, "panels64")
+PARE_PANEL_GEMM(f16, 6x64, avx512, kIsaAvx512, "panels64")
+PARE_PANEL_GEMM(bf16dot, 6x64, avx512_bf16, kIsaAvx512 | kIsaAvx512Bf16, "pairs64")
+PARE_PANEL_GEMM(u8s8, 6x64, avx512_vnni, kIsaAvx512 | kIsaAvx512Vnni, "quads64")
+PARE_PANEL_GEMM(u8s8, 4x64, avx512, kIsaAvx512, "quads64")
+PARE_PANEL_GEMM(f32, 6x16, avx2, kIsaAvx2, "panels16")
+PARE_PANEL_GEMM(bf16, 6x16, avx2, kIsaAvx2, "panels16")
+PARE_PANEL_GEMM(f16, 6x16, avx2, kIsaAvx2, "panels16")
+PARE_PANEL_GEMM(u8s8, 4x16, avx2, kIsaAvx2, "quads16")
+
+#undef PARE_PANEL_GEMM
+
+const MatMulKernel matmul_f32_6x64_avx512 = {
+    "matmul_f32_6x64_avx512", kIsaAvx512, nullptr, matmul_scratch, matmul, &tiles_f32_6x64_avx512};
+const MatMulKernel matmul_f32_6x16_avx2 = {"matmul_f32_6x16_avx2", kIsaAvx2, nullptr,
+                                           matmul_scratch,         matmul,   &tiles_f32_6x16_avx2};
+
+}  // namespace pare

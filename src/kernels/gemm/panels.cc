@@ -1,0 +1,112 @@
+#include "kernels/gemm/panels.h"
+
+namespace pare {
+namespace {
+
+// A stretch of a panel that stays in the second-level cache (256 KB at least) beside the rows while
+// all rows pass over it.
+constexpr int64_t kStretchBytes = 128 << 10;
+
+// One stretch: `taps` whole taps from `tap` on, or k elements from `first_k` on of one tap.
+struct Stretch {
+  int64_t tap = 0;
+  int64_t taps = 0;
+  int64_t first_k = 0;
+  int64_t k = 0;
+};
+
+void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t vectors,
+                      const PanelRows& rows, const Stretch& s, void* sums) {
+  const TileSet& tiles = *layout.tiles;
+  const int64_t width = layout.width();
+  const int64_t depth = s.tap * layout.stored_k() + s.first_k;
+  // first_k is a multiple of the group.
+  const int64_t start_bytes = s.first_k * tiles.src_bytes;
+  int64_t one_offset = 0;
+  const int64_t* offsets = rows.tap_offsets + s.tap;
+  if (start_bytes != 0) {
+    one_offset = *offsets + start_bytes;
+    offsets = &one_offset;
+  }
+  TileArgs args;
+  args.tap_offsets = offsets;
+  args.taps = s.taps;
+  args.k = s.k;
+  args.panel = panel + depth * vectors * tiles.lanes * tiles.weight_bytes;
+  args.sums_stride = width;
+  args.accumulate = depth > 0;
+  const int64_t count = (rows.count + tiles.max_rows - 1) / tiles.max_rows;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = rows.count * i / count;
+    const int64_t last = rows.count * (i + 1) / count;
+    args.rows = rows.rows + first;
+    args.sums = static_cast<std::byte*>(sums) + first * width * 4;
+    tiles.tiles[last - first - 1][vectors - 1](args);
+  }
+}
+
+}  // namespace
+
+void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
+                    const PanelRows& rows, void* sums) {
+  const TileSet& tiles = *layout.tiles;
+  const std::byte* panel = packed + layout.panel_offset(p);
+  const int64_t vectors = layout.panel_vectors(p);
+  const int64_t k_bytes = vectors * tiles.lanes * tiles.weight_bytes;
+  const int64_t fit = kStretchBytes / k_bytes / tiles.group * tiles.group;
+  if (rows.count <= tiles.max_rows || layout.taps * layout.k <= fit) {
+    multiply_stretch(layout, panel, vectors, rows, {0, layout.taps, 0, layout.k}, sums);
+    return;
+  }
+  if (layout.k <= fit) {
+    const int64_t taps = fit / layout.k;
+    for (int64_t tap = 0; tap < layout.taps; tap += taps) {
+      const int64_t n = std::min(taps, layout.taps - tap);
+      multiply_stretch(layout, panel, vectors, rows, {tap, n, 0, layout.k}, sums);
+    }
+    return;
+  }
+  for (int64_t tap = 0; tap < layout.taps; ++tap) {
+    for (int64_t k = 0; k < layout.k; k += fit) {
+      const int64_t n = std::min(fit, layout.k - k);
+      multiply_stretch(layout, panel, vectors, rows, {tap, 1, k, n}, sums);
+    }
+  }
+}
+
+TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows) {
+  // Few tasks are divided unevenly among the threads; many cost more to hand out.
+  constexpr int64_t kEnoughTasks = 8;
+  TaskGrid grid;
+  grid.rows = rows;
+  grid.panels = layout.panels();
+  if (rows == 0 || grid.panels == 0) return grid;
+  const int64_t depth = std::max<int64_t>(1, layout.taps * layout.k);
+  const int64_t panel_macs = layout.width() * depth;  // of one row
+  const int64_t least = layout.tiles->task_macs;
+  const int64_t all_macs = rows * layout.columns * depth;
+  grid.row_blocks = (rows + kMaxBlockRows - 1) / kMaxBlockRows;
+  const int64_t block_macs = (rows / grid.row_blocks) * panel_macs;
+  const int64_t panels_in_task = std::clamp<int64_t>(least / block_macs, 1, grid.panels);
+  grid.panel_blocks = (grid.panels + panels_in_task - 1) / panels_in_task;
+  const int64_t want = std::clamp<int64_t>(all_macs / least, 1, kEnoughTasks);
+  while (grid.tasks() < want && rows / grid.row_blocks > layout.tiles->max_rows) {
+    ++grid.row_blocks;
+  }
+  return grid;
+}
+
+StoredType stored_type(DType type) {
+  switch (type) {
+    case DType::kBFloat16:
+      return StoredType::kBFloat16;
+    case DType::kFloat16:
+      return StoredType::kFloat16;
+    case DType::kUInt8:
+      return StoredType::kUInt8;
+    default:
+      return StoredType::kFloat32;
+  }
+}
+
+}  // namespace pare

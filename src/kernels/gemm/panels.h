@@ -1,0 +1,94 @@
+// Weights packed into panels, and the product of rows with one panel (tile.h).
+#ifndef PARE_KERNELS_GEMM_PANELS_H_
+#define PARE_KERNELS_GEMM_PANELS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "kernels/gemm/tile.h"
+
+namespace pare {
+
+// Columns and depth of packed weights, and where their panels lie.
+struct PanelLayout {
+  const TileSet* tiles = nullptr;
+  int64_t columns = 0;
+  int64_t taps = 1;
+  int64_t k = 0;  // elements of one tap
+
+  int64_t width() const { return tiles->lanes * tiles->max_vectors; }
+  int64_t panels() const { return (columns + width() - 1) / width(); }
+  int64_t stored_k() const { return (k + tiles->group - 1) / tiles->group * tiles->group; }
+  // Columns of the graph in panel p, and those stored: whole vectors.
+  int64_t panel_columns(int64_t p) const { return std::min(width(), columns - p * width()); }
+  int64_t panel_vectors(int64_t p) const {
+    return (panel_columns(p) + tiles->lanes - 1) / tiles->lanes;
+  }
+  int64_t panel_offset(int64_t p) const {  // bytes
+    return p * width() * taps * stored_k() * tiles->weight_bytes;
+  }
+  int64_t bytes() const {
+    if (columns == 0) return 0;
+    const int64_t last = panels() - 1;
+    return panel_offset(last) +
+           panel_vectors(last) * tiles->lanes * taps * stored_k() * tiles->weight_bytes;
+  }
+};
+
+// Fills `packed` with weights(column, tap, k), of type T (of tiles->weight_bytes).
+template <typename T, typename Weights>
+void pack_panels(const PanelLayout& layout, std::byte* packed, Weights&& weights) {
+  const int64_t group = layout.tiles->group;
+  auto* dst = reinterpret_cast<T*>(packed);
+  for (int64_t p = 0; p < layout.panels(); ++p) {
+    const int64_t first = p * layout.width();
+    const int64_t stored = layout.panel_vectors(p) * layout.tiles->lanes;
+    for (int64_t tap = 0; tap < layout.taps; ++tap) {
+      for (int64_t k = 0; k < layout.stored_k(); k += group) {
+        for (int64_t c = first; c < first + stored; ++c) {
+          for (int64_t g = k; g < k + group; ++g) {
+            *dst++ = c < layout.columns && g < layout.k ? weights(c, tap, g) : T{};
+          }
+        }
+      }
+    }
+  }
+}
+
+// The left-hand side of a product: rows and the taps' offsets (tile.h).
+struct PanelRows {
+  const void* const* rows = nullptr;
+  int64_t count = 0;
+  const int64_t* tap_offsets = nullptr;
+};
+
+// sums[count][layout.width()] = rows times panel p. The sums are 64-byte aligned and hold
+// count * width() elements of four bytes.
+void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
+                    const PanelRows& rows, void* sums);
+
+// How a product of m rows is cut into tasks: blocks of rows by blocks of panels. A function of the
+// sizes alone.
+struct TaskGrid {
+  int64_t row_blocks = 0;
+  int64_t panel_blocks = 0;
+  int64_t rows = 0;
+  int64_t panels = 0;
+
+  int64_t tasks() const { return row_blocks * panel_blocks; }
+  // The range of rows or panels of block i: as even as can be.
+  int64_t first_row(int64_t i) const { return rows * i / row_blocks; }
+  int64_t first_panel(int64_t i) const { return panels * i / panel_blocks; }
+};
+inline constexpr int64_t kMaxBlockRows = 96;
+TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows);
+
+// The type as tile.h names it; uint8 and the floats up to 32 bits have one.
+StoredType stored_type(DType type);
+
+}  // namespace pare
+
+#endif  // PARE_KERNELS_GEMM_PANELS_H_

@@ -1,0 +1,73 @@
+// The heart of products and convolutions: one tile of sums, R rows by a panel's width.
+//
+//   sums[r][n] += sum over taps t, k of  row r's element (t, k) * panel element (t, k, n)
+//
+// A row is a pointer; element k of tap t stands at pointer + tap_offsets[t] + k * element size. A
+// dense layer has one tap; a convolution has one for each kernel row (pixels of a row lie side by
+// side) or for each kernel element, and its rows are output pixels: no im2col.
+//
+// Panels of weights (packed once): the columns are cut into panels of `width`, the last one as
+// narrow as it can be in whole vectors; a panel is [taps][k / group, rounded up][width][group],
+// zero beyond k and beyond the last column. group is 1 for floats, 2 for bf16dot, 4 for int8.
+//
+// Sums are continued in memory from one stretch of k to the next, so that a stretch of the panel
+// and the rows stay in cache: storing a float32 sum changes nothing, and the order of summation is
+// k = 0, 1, ... whatever the stretches.
+//
+// Plain structs only: included by files compiled for one instruction set.
+#ifndef PARE_KERNELS_GEMM_TILE_H_
+#define PARE_KERNELS_GEMM_TILE_H_
+
+#include <cstdint>
+
+#include "kernels/epilogue.h"
+
+namespace pare {
+
+inline constexpr int kMaxTileRows = 6;
+inline constexpr int kMaxTileVectors = 4;
+
+struct TileArgs {
+  const void* const* rows;
+  const int64_t* tap_offsets;  // bytes
+  int64_t taps;
+  int64_t k;  // elements of one tap
+  const void* panel;
+  void* sums;           // float or int32
+  int64_t sums_stride;  // elements
+  bool accumulate;      // false: sums start at zero
+};
+
+enum class StoredType : uint8_t { kFloat32, kBFloat16, kFloat16, kUInt8 };
+
+// What becomes of a block of finished sums: epilogue.h.
+struct FinishArgs {
+  const void* sums;
+  int64_t sums_stride;
+  int64_t rows;
+  int64_t columns;
+  const Epilogue* epilogue;
+  int64_t first_row;     // of the residual, and of dst
+  int64_t first_column;  // of bias, multiplier and residual
+  StoredType dst_type;
+  void* dst;  // of the whole result
+  int64_t dst_stride;
+};
+
+struct TileSet {
+  int max_rows;     // tiles of 1 … max_rows rows
+  int lanes;        // columns of a vector
+  int max_vectors;  // panels are lanes * max_vectors wide
+  int group;
+  int src_bytes;      // of one element of a row
+  int weight_bytes;   // of one element of a panel
+  int64_t task_macs;  // a task should have this many products at least: about two microseconds
+  void (*tiles[kMaxTileRows][kMaxTileVectors])(const TileArgs&);  // [rows - 1][vectors - 1]
+  void (*finish)(const FinishArgs&);
+  // count elements as float32.
+  void (*widen)(StoredType type, const void* src, float* dst, int64_t count);
+};
+
+}  // namespace pare
+
+#endif  // PARE_KERNELS_GEMM_TILE_H_

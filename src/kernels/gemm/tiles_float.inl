@@ -1,0 +1,66 @@
+// Tiles of float32 sums over the vector type V.
+#include "kernels/gemm/tile.h"
+#include "kernels/simd/vec.h"
+
+namespace pare {
+namespace {
+
+struct WeightsF32 {
+  using T = float;
+  static V::F load(const T* p) { return V::load(p); }
+};
+struct WeightsBF16 {
+  using T = uint16_t;
+  static V::F load(const T* p) { return V::from_bfloat16(p); }
+};
+struct WeightsF16 {
+  using T = uint16_t;
+  static V::F load(const T* p) { return V::from_float16(p); }
+};
+
+template <typename Weights, int R, int N>
+void float_tile(const TileArgs& t) {
+  V::F sums[R][N];
+  auto* out = static_cast<float*>(t.sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      sums[r][n] = t.accumulate ? V::load(out + r * t.sums_stride + n * V::kLanes) : V::zero();
+    }
+  }
+  const char* rows[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) rows[r] = static_cast<const char*>(t.rows[r]);
+  const auto* panel = static_cast<const typename Weights::T*>(t.panel);
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    int64_t at = t.tap_offsets[tap];
+    const int64_t end = at + t.k * 4;
+    for (; at < end; at += 4) {
+      V::F w[N];
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) w[n] = Weights::load(panel + n * V::kLanes);
+      panel += N * V::kLanes;
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const V::F a = V::broadcast(rows[r] + at);
+#pragma GCC unroll 8
+        for (int n = 0; n < N; ++n) sums[r][n] = V::fma(a, w[n], sums[r][n]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) V::store(out + r * t.sums_stride + n * V::kLanes, sums[r][n]);
+  }
+}
+
+}  // namespace
+}  // namespace pare
+
+// One row of TileSet::tiles.
+#define PARE_FLOAT_TILES_2(W, R) \
+  { float_tile<W, R, 1>, float_tile<W, R, 2> }
+#define PARE_FLOAT_TILES_4(W, R) \
+  { float_tile<W, R, 1>, float_tile<W, R, 2>, float_tile<W, R, 3>, float_tile<W, R, 4> }

@@ -1,0 +1,65 @@
+// Tiles of 6 x 16 on AVX2: 12 sums in registers, two vectors of the panel and one broadcast.
+#include "kernels/gemm/finish.inl"
+#include "kernels/gemm/tiles_dword.inl"
+#include "kernels/gemm/tiles_float.inl"
+#include "kernels/gemm/tilesets.h"
+#include "kernels/gemm/widen.inl"
+
+namespace pare {
+
+#define PARE_SIX_ROWS(W)                                                             \
+  {                                                                                  \
+    PARE_FLOAT_TILES_2(W, 1), PARE_FLOAT_TILES_2(W, 2), PARE_FLOAT_TILES_2(W, 3),    \
+        PARE_FLOAT_TILES_2(W, 4), PARE_FLOAT_TILES_2(W, 5), PARE_FLOAT_TILES_2(W, 6) \
+  }
+
+const TileSet tiles_f32_6x16_avx2 = {
+    6, 8, 2, 1, 4, 4, 128 << 10, PARE_SIX_ROWS(WeightsF32), finish_block<float>, widen_row};
+const TileSet tiles_bf16_6x16_avx2 = {
+    6, 8, 2, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsBF16), finish_block<float>, widen_row};
+const TileSet tiles_f16_6x16_avx2 = {
+    6, 8, 2, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsF16), finish_block<float>, widen_row};
+
+namespace {
+
+// Bytes are widened to sixteen bits, where vpmaddwd adds pairs without saturating (vpmaddubsw would
+// saturate). The even and the odd bytes of a group of four are multiplied apart.
+struct DotWords {
+  using Sum = __m256i;
+  struct A {
+    __m256i even, odd;
+  };
+  using W = A;
+  static Sum zero() { return _mm256_setzero_si256(); }
+  static Sum load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static void store(void* p, Sum v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+  static A a(int32_t dword) {
+    const __m256i bytes = _mm256_set1_epi32(dword);
+    return {_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(bytes, 8)};
+  }
+  static W w(const void* p) {
+    const __m256i bytes = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+    return {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
+  }
+  static Sum add(Sum sum, const A& a, const W& w) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a.even, w.even));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a.odd, w.odd));
+  }
+};
+
+}  // namespace
+
+const TileSet tiles_u8s8_4x16_avx2 = {
+    4,
+    8,
+    2,
+    4,
+    1,
+    1,
+    128 << 10,
+    {PARE_DWORD_TILES_2(DotWords, 1, 1), PARE_DWORD_TILES_2(DotWords, 1, 2),
+     PARE_DWORD_TILES_2(DotWords, 1, 3), PARE_DWORD_TILES_2(DotWords, 1, 4)},
+    finish_block<int32_t>,
+    widen_row};
+
+}  // namespace pare

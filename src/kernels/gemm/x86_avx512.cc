@@ -1,0 +1,65 @@
+// Tiles of 6 x 64 on AVX-512: 24 sums in registers, four vectors of the panel and one broadcast.
+#include "kernels/gemm/finish.inl"
+#include "kernels/gemm/tiles_dword.inl"
+#include "kernels/gemm/tiles_float.inl"
+#include "kernels/gemm/tilesets.h"
+#include "kernels/gemm/widen.inl"
+
+namespace pare {
+
+#define PARE_SIX_ROWS(W)                                                             \
+  {                                                                                  \
+    PARE_FLOAT_TILES_4(W, 1), PARE_FLOAT_TILES_4(W, 2), PARE_FLOAT_TILES_4(W, 3),    \
+        PARE_FLOAT_TILES_4(W, 4), PARE_FLOAT_TILES_4(W, 5), PARE_FLOAT_TILES_4(W, 6) \
+  }
+
+const TileSet tiles_f32_6x64_avx512 = {
+    6, 16, 4, 1, 4, 4, 128 << 10, PARE_SIX_ROWS(WeightsF32), finish_block<float>, widen_row};
+const TileSet tiles_bf16_6x64_avx512 = {
+    6, 16, 4, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsBF16), finish_block<float>, widen_row};
+const TileSet tiles_f16_6x64_avx512 = {
+    6, 16, 4, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsF16), finish_block<float>, widen_row};
+
+namespace {
+
+// Without VNNI: bytes are widened to sixteen bits, where vpmaddwd adds pairs without saturating.
+// The even and the odd bytes of a group of four are multiplied apart.
+struct DotWords {
+  using Sum = __m512i;
+  struct A {
+    __m512i even, odd;
+  };
+  using W = A;
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static Sum load(const void* p) { return _mm512_loadu_si512(p); }
+  static void store(void* p, Sum v) { _mm512_storeu_si512(p, v); }
+  static A a(int32_t dword) {
+    const __m512i bytes = _mm512_set1_epi32(dword);
+    return {_mm512_and_si512(bytes, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(bytes, 8)};
+  }
+  static W w(const void* p) {
+    const __m512i bytes = _mm512_loadu_si512(p);
+    return {_mm512_srai_epi16(_mm512_slli_epi16(bytes, 8), 8), _mm512_srai_epi16(bytes, 8)};
+  }
+  static Sum add(Sum sum, const A& a, const W& w) {
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a.even, w.even));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a.odd, w.odd));
+  }
+};
+
+}  // namespace
+
+const TileSet tiles_u8s8_4x64_avx512 = {
+    4,
+    16,
+    4,
+    4,
+    1,
+    1,
+    256 << 10,
+    {PARE_DWORD_TILES_4(DotWords, 1, 1), PARE_DWORD_TILES_4(DotWords, 1, 2),
+     PARE_DWORD_TILES_4(DotWords, 1, 3), PARE_DWORD_TILES_4(DotWords, 1, 4)},
+    finish_block<int32_t>,
+    widen_row};
+
+}  // namespace pare
