@@ -40,8 +40,7 @@ class LearnedCollector {
       parameter(node, 2, false);
       buffer(node, 3);
       buffer(node, 4);
-    } else if (op == "LayerNormalization" || op == "InstanceNormalization" ||
-               op == "GroupNormalization" || op == "PRelu") {
+    } else if (op == "LayerNormalization" || op == "PRelu") {
       parameter(node, 1, false);
       parameter(node, 2, false);
     } else if (op == "Transpose") {
@@ -173,14 +172,13 @@ Status TorchExecutor::load_initializers(const TorchExecutorOptions& options) {
   }
   const auto learned_value = [&](const std::string& name) -> Result<at::Tensor> {
     at::Tensor value = constants_[static_cast<size_t>(number_of(name))];
-    if (value.scalar_type() == at::kFloat) return value;
+    if (value.scalar_type() == at::kFloat || !options.trainable) return value;
     return unsupported(fmt::format("weights '{}' are {}: training needs the float32 model", name,
                                    dtype_name(graph_.initializers.at(name).type())));
   };
   for (const LearnedTensor& p : learned.parameters) {
-    if (!options.trainable) continue;
     PARE_ASSIGN_OR_RETURN(at::Tensor value, learned_value(p.name));
-    value.requires_grad_(true);
+    value.requires_grad_(options.trainable);
     parameters_.push_back({p.name, value, p.decay});
   }
   for (const std::string& name : learned.buffers) {
@@ -196,7 +194,7 @@ Status TorchExecutor::plan_steps() {
   for (const Named& b : buffers_) learned.insert(b.name);
   for (size_t n = 0; n < graph_.nodes.size(); ++n) {
     const Node& node = graph_.nodes[n];
-    Step step{find_operator(node), static_cast<int>(n), {}, {}, {}};
+    Step step{find_torch_operator(node), static_cast<int>(n), {}, {}, {}};
     if (step.function == nullptr) {
       return unsupported(describe(node) + ": training has no such operator");
     }
@@ -242,8 +240,7 @@ Status TorchExecutor::run_step(const Step& step, std::vector<at::Tensor>& values
     }
   }
   try {
-    auto outputs =
-        step.function({node, inputs, graph_.opset, mode.training, mode.batch_norm_momentum});
+    auto outputs = step.function({node, inputs, graph_.opset, mode});
     if (!outputs.ok()) return outputs.status().with_context(describe(node));
     for (size_t i = 0; i < outputs->size() && i < step.outputs.size(); ++i) {
       if (step.outputs[i] >= 0) values[static_cast<size_t>(step.outputs[i])] = (*outputs)[i];

@@ -34,13 +34,7 @@ LearnedTensors find_learned(const Graph& graph);
 
 struct TorchExecutorOptions {
   at::Device device = at::kCPU;
-  bool trainable = true;  // false: no gradients, as for a teacher
-};
-
-struct RunMode {
-  bool training = false;            // dropout drops, batch normalisation uses the batch
-  bool autocast = false;            // convolutions and matrix products in bfloat16
-  double batch_norm_momentum = -1;  // as in OperatorCall
+  bool trainable = true;  // false: no gradients, any floating type, as for a teacher
 };
 
 class TorchExecutor {

@@ -1,9 +1,9 @@
 // The operators of a Graph in LibTorch, one function each, all differentiable by its autograd.
 //
 // Meaning and attributes are ONNX's, opset 17 to 21 (https://onnx.ai/onnx/operators). Two differ
-// from plain inference when `training` is set: Dropout drops, whatever its own training_mode says
-// (files are exported for inference), and BatchNormalization normalises by the batch and updates
-// its running mean and variance, inputs 3 and 4, in place.
+// from plain inference when the mode asks for it, whatever their own training_mode says (files are
+// exported for inference): Dropout drops, and BatchNormalization normalises by the batch and
+// updates its running mean and variance, inputs 3 and 4, in place.
 //
 // Integers that describe shapes live on the host, also when the images are on a GPU.
 #ifndef PARE_TRAIN_OPERATORS_H_
@@ -20,13 +20,19 @@
 
 namespace pare {
 
+struct RunMode {
+  bool dropout = false;
+  bool batch_statistics = false;
+  // Share of the new batch in the running statistics; negative: as the node says.
+  double batch_norm_momentum = -1;
+  bool autocast = false;  // convolutions and matrix products in bfloat16
+};
+
 struct OperatorCall {
   const Node& node;
   std::span<const at::Tensor> inputs;  // undefined for an optional input left out
-  int64_t opset = 17;
-  bool training = false;
-  // Share of the new batch's mean and variance in the running ones; negative: the node's own.
-  double batch_norm_momentum = -1;
+  int64_t opset;
+  const RunMode& mode;
 
   bool has(size_t i) const { return i < inputs.size() && inputs[i].defined(); }
   const at::Tensor& in(size_t i) const { return inputs[i]; }
@@ -36,10 +42,10 @@ using OperatorResult = Result<std::vector<at::Tensor>>;
 using OperatorFunction = OperatorResult (*)(const OperatorCall& call);
 
 // nullptr for an operator that training lacks.
-OperatorFunction find_operator(const Node& node);
+OperatorFunction find_torch_operator(const Node& node);
 
-// The tables behind find_operator: elementwise arithmetic and comparisons; layers; moving data and
-// computing shapes.
+// The tables behind find_torch_operator: elementwise arithmetic and comparisons; layers; moving
+// data and computing shapes.
 OperatorFunction find_math_operator(const std::string& op);
 OperatorFunction find_layer_operator(const std::string& op);
 OperatorFunction find_shape_operator(const std::string& op);

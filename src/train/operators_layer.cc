@@ -86,14 +86,10 @@ OperatorResult conv(const OperatorCall& call) {
     x = pad_spatial(x, w, 0.0);
     padding.assign(padding.size(), 0);
   }
-  switch (w.kernel.size()) {
-    case 1:
-      return Tensors{at::conv1d(x, weight, bias, w.strides, padding, w.dilations, groups)};
-    case 2:
-      return Tensors{at::conv2d(x, weight, bias, w.strides, padding, w.dilations, groups)};
-    default:
-      return unsupported(fmt::format("convolution over {} dimensions", w.kernel.size()));
+  if (w.kernel.size() != 2) {
+    return unsupported(fmt::format("convolution over {} dimensions", w.kernel.size()));
   }
+  return Tensors{at::conv2d(x, weight, bias, w.strides, padding, w.dilations, groups)};
 }
 
 OperatorResult max_pool(const OperatorCall& call) {
@@ -156,11 +152,11 @@ OperatorResult global_max_pool(const OperatorCall& call) {
 
 OperatorResult batch_normalization(const OperatorCall& call) {
   // ONNX gives the share that the running statistics keep, LibTorch the share that is new.
-  const double momentum = call.batch_norm_momentum >= 0
-                              ? call.batch_norm_momentum
+  const double momentum = call.mode.batch_norm_momentum >= 0
+                              ? call.mode.batch_norm_momentum
                               : 1.0 - call.node.float_attribute("momentum", 0.9F);
   return Tensors{at::batch_norm(call.in(0), call.in(1), call.in(2), call.in(3), call.in(4),
-                                call.training, momentum,
+                                call.mode.batch_statistics, momentum,
                                 call.node.float_attribute("epsilon", 1e-5F),
                                 /*cudnn_enabled=*/true)};
 }
@@ -174,25 +170,6 @@ OperatorResult layer_normalization(const OperatorCall& call) {
       call.has(2) ? std::optional<at::Tensor>(call.in(2)) : std::nullopt;
   return Tensors{
       at::layer_norm(x, x.sizes().slice(static_cast<size_t>(axis)), call.in(1), bias, epsilon)};
-}
-
-OperatorResult instance_normalization(const OperatorCall& call) {
-  return Tensors{at::instance_norm(call.in(0), call.in(1), call.in(2), {}, {}, true, 0.0,
-                                   call.node.float_attribute("epsilon", 1e-5F), true)};
-}
-
-OperatorResult group_normalization(const OperatorCall& call) {
-  // Before opset 21 scale and bias are given per group.
-  const int64_t groups = call.node.int_attribute("num_groups", 1);
-  at::Tensor scale = call.in(1);
-  at::Tensor bias = call.in(2);
-  const int64_t channels = call.in(0).size(1);
-  if (scale.numel() == groups && groups != channels) {
-    scale = scale.repeat_interleave(channels / groups);
-    bias = bias.repeat_interleave(channels / groups);
-  }
-  return Tensors{
-      at::group_norm(call.in(0), groups, scale, bias, call.node.float_attribute("epsilon", 1e-5F))};
 }
 
 OperatorResult local_response_normalization(const OperatorCall& call) {
@@ -212,7 +189,7 @@ OperatorResult dropout(const OperatorCall& call) {
     return unsupported("the mask output of Dropout");
   }
   const double ratio = call.has(1) ? call.in(1).item().toDouble() : 0.5;
-  return Tensors{at::dropout(call.in(0), ratio, call.training)};
+  return Tensors{at::dropout(call.in(0), ratio, call.mode.dropout)};
 }
 
 }  // namespace
@@ -225,8 +202,6 @@ OperatorFunction find_layer_operator(const std::string& op) {
       {"Dropout", dropout},
       {"GlobalAveragePool", global_average_pool},
       {"GlobalMaxPool", global_max_pool},
-      {"GroupNormalization", group_normalization},
-      {"InstanceNormalization", instance_normalization},
       {"LRN", local_response_normalization},
       {"LayerNormalization", layer_normalization},
       {"MaxPool", max_pool},

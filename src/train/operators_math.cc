@@ -141,9 +141,6 @@ at::Tensor mean(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
 at::Tensor sum(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
   return at::sum(x, axes, keep);
 }
-at::Tensor sum_square(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
-  return at::sum(x * x, axes, keep);
-}
 at::Tensor l2_norm(const at::Tensor& x, at::IntArrayRef axes, bool keep) {
   return at::sqrt(at::sum(x * x, axes, keep));
 }
@@ -192,11 +189,6 @@ OperatorResult gemm(const OperatorCall& call) {
   return Tensors{out};
 }
 
-OperatorResult einsum(const OperatorCall& call) {
-  const Tensors operands(call.inputs.begin(), call.inputs.end());
-  return Tensors{at::einsum(call.node.string_attribute("equation", ""), operands)};
-}
-
 }  // namespace
 
 OperatorFunction find_math_operator(const std::string& op) {
@@ -208,9 +200,7 @@ OperatorFunction find_math_operator(const std::string& op) {
       {"Cast", cast},
       {"Ceil", unary<at::ceil>},
       {"Clip", clip},
-      {"Cos", unary<at::cos>},
       {"Div", binary<div>},
-      {"Einsum", einsum},
       {"Elu", elu},
       {"Equal", binary<at::eq>},
       {"Erf", unary<at::erf>},
@@ -231,7 +221,6 @@ OperatorFunction find_math_operator(const std::string& op) {
       {"MatMul", matmul},
       {"Max", variadic<at::maximum>},
       {"Min", variadic<at::minimum>},
-      {"Mish", unary<at::mish>},
       {"Mod", mod},
       {"Mul", binary<at::mul>},
       {"Neg", unary<at::neg>},
@@ -246,12 +235,10 @@ OperatorFunction find_math_operator(const std::string& op) {
       {"ReduceMin", reduce<minimum_of>},
       {"ReduceProd", reduce_product},
       {"ReduceSum", reduce<sum>},
-      {"ReduceSumSquare", reduce<sum_square>},
       {"Relu", unary<relu>},
       {"Round", unary<at::round>},
       {"Sigmoid", unary<at::sigmoid>},
       {"Sign", unary<at::sign>},
-      {"Sin", unary<at::sin>},
       {"Softmax", softmax},
       {"Softplus", unary<softplus>},
       {"Sqrt", unary<at::sqrt>},

@@ -16,7 +16,7 @@ std::vector<int64_t> host_integers(const at::Tensor& tensor) {
   return {first, first + host.numel()};
 }
 
-OperatorFunction find_operator(const Node& node) {
+OperatorFunction find_torch_operator(const Node& node) {
   if (!node.domain.empty()) return nullptr;
   if (OperatorFunction f = find_math_operator(node.op)) return f;
   if (OperatorFunction f = find_layer_operator(node.op)) return f;
@@ -162,27 +162,6 @@ OperatorResult size_of(const OperatorCall& call) {
   return Tensors{at::scalar_tensor(call.in(0).numel(), at::TensorOptions().dtype(at::kLong))};
 }
 
-OperatorResult constant(const OperatorCall& call) {
-  const auto& attributes = call.node.attributes;
-  if (const auto it = attributes.find("value"); it != attributes.end()) {
-    if (const auto* tensor = std::get_if<Tensor>(&it->second)) {
-      PARE_ASSIGN_OR_RETURN(at::Tensor value, to_torch(*tensor));
-      return Tensors{value};
-    }
-  }
-  if (attributes.contains("value_int")) {
-    return Tensors{at::scalar_tensor(call.node.int_attribute("value_int", 0),
-                                     at::TensorOptions().dtype(at::kLong))};
-  }
-  if (attributes.contains("value_ints"))
-    return Tensors{integers(call.node.ints_attribute("value_ints"))};
-  if (attributes.contains("value_float")) {
-    return Tensors{at::scalar_tensor(call.node.float_attribute("value_float", 0),
-                                     at::TensorOptions().dtype(at::kFloat))};
-  }
-  return unsupported("a Constant that is neither a tensor nor a number");
-}
-
 OperatorResult constant_of_shape(const OperatorCall& call) {
   at::Tensor value = at::zeros({1});
   if (const auto it = call.node.attributes.find("value"); it != call.node.attributes.end()) {
@@ -219,12 +198,29 @@ OperatorResult pad(const OperatorCall& call) {
     const at::Scalar value = call.has(2) ? call.in(2).item() : at::Scalar(0);
     return Tensors{at::constant_pad_nd(call.in(0), pads, value)};
   }
-  while (pads.size() > 2 && pads[pads.size() - 1] == 0 && pads[pads.size() - 2] == 0) {
-    pads.resize(pads.size() - 2);  // its other modes want the padded dimensions only
-  }
-  if (mode == "reflect") return Tensors{at::pad(call.in(0), pads, "reflect")};
-  if (mode == "edge") return Tensors{at::pad(call.in(0), pads, "replicate")};
   return unsupported("padding mode '" + mode + "'");
+}
+
+// Channels to pixels: [N, b·b·C, H, W] -> [N, C, H·b, W·b]; DCR counts the block before the
+// channel, CRD after it.
+OperatorResult depth_to_space(const OperatorCall& call) {
+  const at::Tensor& x = call.in(0);
+  const int64_t b = call.node.int_attribute("blocksize", 1);
+  const int64_t c = x.size(1) / (b * b);
+  const bool block_first = call.node.string_attribute("mode", "DCR") == "DCR";
+  const at::Tensor parts =
+      block_first
+          ? x.reshape({x.size(0), b, b, c, x.size(2), x.size(3)}).permute({0, 3, 4, 1, 5, 2})
+          : x.reshape({x.size(0), c, b, b, x.size(2), x.size(3)}).permute({0, 1, 4, 2, 5, 3});
+  return Tensors{parts.reshape({x.size(0), c, x.size(2) * b, x.size(3) * b})};
+}
+
+OperatorResult space_to_depth(const OperatorCall& call) {
+  const at::Tensor& x = call.in(0);
+  const int64_t b = call.node.int_attribute("blocksize", 1);
+  const at::Tensor parts = x.reshape({x.size(0), x.size(1), x.size(2) / b, b, x.size(3) / b, b})
+                               .permute({0, 3, 5, 1, 2, 4});
+  return Tensors{parts.reshape({x.size(0), b * b * x.size(1), x.size(2) / b, x.size(3) / b})};
 }
 
 }  // namespace
@@ -232,8 +228,8 @@ OperatorResult pad(const OperatorCall& call) {
 OperatorFunction find_shape_operator(const std::string& op) {
   static const std::map<std::string, OperatorFunction> table = {
       {"Concat", concat},
-      {"Constant", constant},
       {"ConstantOfShape", constant_of_shape},
+      {"DepthToSpace", depth_to_space},
       {"Expand", expand},
       {"Flatten", flatten},
       {"Gather", gather},
@@ -243,6 +239,7 @@ OperatorFunction find_shape_operator(const std::string& op) {
       {"Shape", shape_of},
       {"Size", size_of},
       {"Slice", slice},
+      {"SpaceToDepth", space_to_depth},
       {"Split", split},
       {"Squeeze", squeeze},
       {"Tile", tile},

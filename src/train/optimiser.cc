@@ -1,0 +1,117 @@
+#include "train/optimiser.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace pare {
+
+Optimiser::Optimiser(const std::vector<TorchExecutor::Named>& parameters,
+                     const TrainRecipe::Optimiser& settings)
+    : parameters_(parameters), settings_(settings), groups_(2) {
+  groups_[0].weight_decay = settings.weight_decay;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    groups_[parameters_[i].decay ? 0 : 1].members.push_back(i);
+    const at::Tensor& w = parameters_[i].value;
+    first_.push_back(at::zeros_like(w.detach()));
+    if (settings_.kind == "adamw") {
+      second_.push_back(at::zeros_like(w.detach()));
+      steps_.push_back(at::zeros({}, w.options().requires_grad(false)));
+    }
+  }
+}
+
+void Optimiser::step(double lr) {
+  const at::NoGradGuard no_grad;
+  for (const Group& group : groups_) step_group(group, lr);
+  for (const TorchExecutor::Named& p : parameters_) p.value.mutable_grad() = at::Tensor();
+}
+
+void Optimiser::step_group(const Group& group, double lr) {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> gradients;
+  std::vector<at::Tensor> first;
+  std::vector<at::Tensor> second;
+  std::vector<at::Tensor> steps;
+  for (size_t i : group.members) {
+    if (!parameters_[i].value.grad().defined()) continue;
+    weights.push_back(parameters_[i].value);
+    // The fused kernels walk through memory, so the gradient must lie as its weight does.
+    const at::Tensor& w = parameters_[i].value;
+    at::Tensor g = w.grad();
+    if (g.strides() != w.strides()) g = at::empty_like(w).copy_(g);
+    gradients.push_back(g);
+    first.push_back(first_[i]);
+    if (!second_.empty()) {
+      second.push_back(second_[i]);
+      steps.push_back(steps_[i]);
+    }
+  }
+  if (weights.empty()) return;
+  if (settings_.kind == "adamw") {
+    at::_foreach_add_(steps, 1);
+    at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, lr,
+                      settings_.beta1, settings_.beta2, group.weight_decay, settings_.epsilon,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  } else {
+    at::_fused_sgd_(weights, gradients, first, group.weight_decay, settings_.momentum, lr,
+                    /*dampening=*/0.0, settings_.nesterov, /*maximize=*/false,
+                    /*is_first_step=*/false);
+  }
+}
+
+double Optimiser::clip(double limit) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const TorchExecutor::Named& p : parameters_) {
+    if (p.value.grad().defined()) gradients.push_back(p.value.grad());
+  }
+  if (gradients.empty()) return 0;
+  const double norm = at::stack(at::_foreach_norm(gradients, 2)).norm().item().toDouble();
+  if (limit > 0 && norm > limit) at::_foreach_mul_(gradients, at::Scalar(limit / norm));
+  return norm;
+}
+
+std::map<std::string, at::Tensor> Optimiser::state() const {
+  std::map<std::string, at::Tensor> out;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    out["first/" + parameters_[i].name] = first_[i];
+    if (!second_.empty()) {
+      out["second/" + parameters_[i].name] = second_[i];
+      out["steps/" + parameters_[i].name] = steps_[i];
+    }
+  }
+  return out;
+}
+
+Status Optimiser::load_state(const std::map<std::string, at::Tensor>& saved) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, mine] : state()) {
+    const auto it = saved.find(name);
+    if (it == saved.end() || it->second.sizes() != mine.sizes()) {
+      return corrupt(fmt::format("the optimiser's '{}' is missing or of another shape", name));
+    }
+    mine.copy_(it->second);
+  }
+  return ok_status();
+}
+
+void WeightAverage::update(int64_t step) {
+  const at::NoGradGuard no_grad;
+  const double t = static_cast<double>(step);
+  const double decay = std::min(decay_, (1.0 + t) / (10.0 + t));
+  std::vector<at::Tensor> from;
+  std::vector<at::Tensor> to;
+  const auto collect = [&](const auto& source, const auto& average) {
+    for (size_t i = 0; i < source.size(); ++i) {
+      from.push_back(source[i].value.detach());
+      to.push_back(average[i].value);
+    }
+  };
+  collect(source_.parameters(), average_.parameters());
+  collect(source_.buffers(), average_.buffers());
+  at::_foreach_lerp_(to, from, 1.0 - decay);
+}
+
+}  // namespace pare

@@ -1,0 +1,449 @@
+#include "train/recipe.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/file.h"
+#include "train/builtin_recipes.h"
+
+namespace pare {
+namespace {
+
+constexpr double kBig = 1e9;
+constexpr int64_t kMaxRecipeBytes = 1 << 20;
+constexpr int kMaxBases = 8;  // more bases than this are a circle
+
+// Where in a file a message points; no file for the command line.
+struct Place {
+  std::string file;
+  uint32_t line = 0;
+
+  std::string text() const { return file.empty() ? "--set" : fmt::format("{}:{}", file, line); }
+};
+
+Status check_number(const TrainRecipeField& field, double value, const Place& place) {
+  if (value >= field.low && value <= field.high) return ok_status();
+  return invalid_argument(fmt::format("{}: {} must be between {} and {}, found {}", place.text(),
+                                      field.key, field.low, field.high, value));
+}
+
+Status wrong_type(const TrainRecipeField& field, const char* expected, const Place& place) {
+  return invalid_argument(fmt::format("{}: {} must be {}", place.text(), field.key, expected));
+}
+
+Status assign_string(const TrainRecipeField& field, std::string* target, const std::string& value,
+                     const Place& place) {
+  const auto& choices = field.choices;
+  if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
+    return invalid_argument(fmt::format("{}: {} must be one of {}, found '{}'", place.text(),
+                                        field.key, fmt::join(choices, ", "), value));
+  }
+  *target = value;
+  return ok_status();
+}
+
+// One TOML value into one field.
+struct Assign {
+  const TrainRecipeField& field;
+  const toml::node& node;
+  const Place& place;
+
+  Status operator()(std::string* target) const {
+    const auto value = node.value_exact<std::string>();
+    if (!value) return wrong_type(field, "a string", place);
+    return assign_string(field, target, *value, place);
+  }
+  Status operator()(bool* target) const {
+    const auto value = node.value_exact<bool>();
+    if (!value) return wrong_type(field, "true or false", place);
+    *target = *value;
+    return ok_status();
+  }
+  Status operator()(int64_t* target) const {
+    const auto value = node.value_exact<int64_t>();
+    if (!value) return wrong_type(field, "a whole number", place);
+    PARE_RETURN_IF_ERROR(check_number(field, static_cast<double>(*value), place));
+    *target = *value;
+    return ok_status();
+  }
+  Status operator()(double* target) const {
+    if (!node.is_number()) return wrong_type(field, "a number", place);
+    const double value = node.value<double>().value_or(std::nan(""));
+    PARE_RETURN_IF_ERROR(check_number(field, value, place));
+    *target = value;
+    return ok_status();
+  }
+  Status operator()(float* target) const {
+    double value = 0;
+    PARE_RETURN_IF_ERROR((*this)(&value));
+    *target = static_cast<float>(value);
+    return ok_status();
+  }
+  Status operator()(std::vector<double>* target) const {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return wrong_type(field, "a list of numbers", place);
+    std::vector<double> values;
+    for (const toml::node& element : *array) {
+      if (!element.is_number()) return wrong_type(field, "a list of numbers", place);
+      values.push_back(element.value<double>().value_or(std::nan("")));
+      PARE_RETURN_IF_ERROR(check_number(field, values.back(), place));
+    }
+    *target = std::move(values);
+    return ok_status();
+  }
+};
+
+// Letters that must be inserted, removed or changed to make `b` of `a` (Levenshtein 1966).
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+Result<TrainRecipeField> find_field(TrainRecipe& recipe, const std::string& key,
+                                    const Place& place) {
+  const std::vector<TrainRecipeField> fields = recipe_fields(recipe);
+  const TrainRecipeField* nearest = &fields.front();
+  for (const TrainRecipeField& field : fields) {
+    if (field.key == key) return field;
+    if (edit_distance(field.key, key) < edit_distance(nearest->key, key)) nearest = &field;
+  }
+  return invalid_argument(fmt::format(
+      "{}: a recipe has no field '{}'; nearest is '{}' (`pare train --fields` lists all)",
+      place.text(), key, nearest->key));
+}
+
+Status apply_table(TrainRecipe& recipe, const toml::table& table, const std::string& prefix,
+                   const std::string& file) {
+  for (const auto& [name, node] : table) {
+    const std::string key = prefix + std::string(name.str());
+    if (key == "base") continue;
+    if (const toml::table* inner = node.as_table()) {
+      PARE_RETURN_IF_ERROR(apply_table(recipe, *inner, key + ".", file));
+      continue;
+    }
+    const Place place{file, node.source().begin.line};
+    PARE_ASSIGN_OR_RETURN(const TrainRecipeField field, find_field(recipe, key, place));
+    PARE_RETURN_IF_ERROR(std::visit(Assign{field, node, place}, field.value));
+  }
+  return ok_status();
+}
+
+Result<toml::table> parse_toml(const std::string& text, const std::string& file) {
+  try {
+    return toml::parse(text, file);
+  } catch (const toml::parse_error& error) {
+    return corrupt(fmt::format("{}:{}: not TOML: {}", file, error.source().begin.line,
+                               std::string(error.description())));
+  }
+}
+
+const BuiltinRecipe* find_builtin(const std::string& name) {
+  for (const BuiltinRecipe& recipe : kBuiltinRecipes) {
+    if (name == recipe.name) return &recipe;
+  }
+  return nullptr;
+}
+
+Result<std::string> recipe_text(const std::string& name_or_path) {
+  if (const BuiltinRecipe* builtin = find_builtin(name_or_path)) return std::string(builtin->text);
+  if (name_or_path.ends_with(".toml")) return read_text_file(name_or_path, kMaxRecipeBytes);
+  return not_found(fmt::format("no recipe '{}': expected a .toml file or one of {}", name_or_path,
+                               fmt::join(builtin_recipe_names(), ", ")));
+}
+
+Status apply_recipe(TrainRecipe& recipe, const std::string& name_or_path, int depth) {
+  if (depth > kMaxBases) {
+    return invalid_argument(fmt::format("{}: its bases go round in a circle, or are more than {}",
+                                        name_or_path, kMaxBases));
+  }
+  PARE_ASSIGN_OR_RETURN(const std::string text, recipe_text(name_or_path));
+  PARE_ASSIGN_OR_RETURN(const toml::table table, parse_toml(text, name_or_path));
+  if (const toml::node* base = table.get("base")) {
+    const auto name = base->value_exact<std::string>();
+    if (!name) return invalid_argument(name_or_path + ": base must be a string");
+    PARE_RETURN_IF_ERROR(apply_recipe(recipe, *name, depth + 1));
+  }
+  return apply_table(recipe, table, "", name_or_path);
+}
+
+struct WriteValue {
+  std::string operator()(const std::string* v) const {
+    std::string out = "\"";
+    for (char c : *v) {
+      if (c == '"' || c == '\\') out += '\\';
+      if (static_cast<unsigned char>(c) < 0x20) {
+        out += fmt::format("\\u{:04X}", static_cast<int>(c));
+      } else {
+        out += c;
+      }
+    }
+    return out + "\"";
+  }
+  std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
+  std::string operator()(const int64_t* v) const { return std::to_string(*v); }
+  // Shortest text that reads back as the same number.
+  std::string operator()(const double* v) const { return fmt::format("{}", *v); }
+  std::string operator()(const float* v) const { return fmt::format("{}", *v); }
+  std::string operator()(const std::vector<double>* v) const {
+    return fmt::format("[{}]", fmt::join(*v, ", "));
+  }
+};
+
+}  // namespace
+
+std::vector<TrainRecipeField> recipe_fields(TrainRecipe& r) {
+  constexpr double kSeeds = 9e15;
+  AugmentOptions& a = r.augment;
+  return {
+      {"name", &r.name, 0, 0, {}, "shown in logs and reports"},
+      {"model.name", &r.model.name, 0, 0, {}, "one of `pare models`, or a path to .onnx or .pare"},
+      {"model.dropout",
+       &r.model.dropout,
+       -1,
+       0.95,
+       {},
+       "of every dropout layer; -1: the model's own"},
+      {"model.batch_norm",
+       &r.model.batch_norm,
+       0,
+       1,
+       {},
+       "train with batch norm where the model has such a form; it is folded away"},
+      {"data.path",
+       &r.data.path,
+       0,
+       0,
+       {},
+       "a folder, cifar10 or cifar100; empty: the built-in images"},
+      {"data.train_fraction",
+       &r.data.train_fraction,
+       1e-6,
+       1,
+       {},
+       "a seeded, class-balanced share of the training images"},
+      {"data.image_size",
+       &r.data.image_size,
+       0,
+       4096,
+       {},
+       "image folders: side in pixels; 0: the model's"},
+      {"train.epochs", &r.train.epochs, 0, 1e6, {}, "passes over the training images"},
+      {"train.batch_size", &r.train.batch_size, 1, 65536, {}, "images in a batch"},
+      {"train.accumulate",
+       &r.train.accumulate,
+       1,
+       4096,
+       {},
+       "batches whose gradients make one step"},
+      {"train.seed", &r.train.seed, 0, kSeeds, {}, "of weights, order, augmentation and dropout"},
+      {"train.label_smoothing",
+       &r.train.label_smoothing,
+       0,
+       0.9,
+       {},
+       "share of the target spread over all classes"},
+      {"train.clip_norm",
+       &r.train.clip_norm,
+       0,
+       kBig,
+       {},
+       "largest norm of all gradients together; 0: no limit"},
+      {"train.precision",
+       &r.train.precision,
+       0,
+       0,
+       {"auto", "float32", "bfloat16"},
+       "of convolutions and matrix products; auto: bfloat16 where the processor multiplies it"},
+      {"train.validate_every", &r.train.validate_every, 0, 1e6, {}, "epochs; 0: only at the end"},
+      {"optimiser.kind", &r.optimiser.kind, 0, 0, {"sgd", "adamw"}, "the update rule"},
+      {"optimiser.lr", &r.optimiser.lr, 0, 1e3, {}, "learning rate at the top of the schedule"},
+      {"optimiser.weight_decay",
+       &r.optimiser.weight_decay,
+       0,
+       10,
+       {},
+       "of multiplied weights; never of biases, scales and embeddings"},
+      {"optimiser.momentum", &r.optimiser.momentum, 0, 0.9999, {}, "sgd"},
+      {"optimiser.nesterov", &r.optimiser.nesterov, 0, 1, {}, "sgd: look ahead"},
+      {"optimiser.beta1", &r.optimiser.beta1, 0, 0.99999, {}, "adamw: decay of the mean gradient"},
+      {"optimiser.beta2",
+       &r.optimiser.beta2,
+       0,
+       0.9999999,
+       {},
+       "adamw: decay of the mean squared gradient"},
+      {"optimiser.epsilon", &r.optimiser.epsilon, 1e-16, 1, {}, "adamw"},
+      {"schedule.kind",
+       &r.schedule.kind,
+       0,
+       0,
+       {"cosine", "one-cycle", "step", "constant"},
+       "how the learning rate runs"},
+      {"schedule.warmup_epochs",
+       &r.schedule.warmup_epochs,
+       0,
+       1e6,
+       {},
+       "rising in a straight line"},
+      {"schedule.final_share",
+       &r.schedule.final_share,
+       0,
+       1,
+       {},
+       "of the rate at the end: cosine, one-cycle"},
+      {"schedule.peak",
+       &r.schedule.peak,
+       0.001,
+       0.999,
+       {},
+       "one-cycle: where in the run the top is"},
+      {"schedule.start_share",
+       &r.schedule.start_share,
+       0,
+       1,
+       {},
+       "one-cycle: of the rate at the beginning"},
+      {"schedule.steps",
+       &r.schedule.steps,
+       0,
+       1e6,
+       {},
+       "step: epochs after which the rate is multiplied"},
+      {"schedule.step_factor", &r.schedule.step_factor, 0, 1, {}, "step: by this"},
+      {"augment.crop_padding",
+       &a.crop_padding,
+       0,
+       1024,
+       {},
+       "pixels on each side before a random crop"},
+      {"augment.flip", &a.flip, 0, 1, {}, "mirror half of the images"},
+      {"augment.rotate_degrees", &a.rotate_degrees, 0, 180, {}, "at most, either way"},
+      {"augment.shift", &a.shift, 0, 1, {}, "at most this share of the side, either way"},
+      {"augment.scale", &a.scale, 0, 0.95, {}, "1 plus or minus this"},
+      {"augment.colour",
+       &a.colour,
+       0,
+       1,
+       {},
+       "brightness, contrast and saturation, 1 plus or minus this"},
+      {"augment.cutout", &a.cutout, 0, 4096, {}, "side of a blanked square, pixels"},
+      {"augment.mixup_alpha", &a.mixup_alpha, 0, 100, {}, "of its Beta distribution; 0: none"},
+      {"augment.cutmix_alpha", &a.cutmix_alpha, 0, 100, {}, "of its Beta distribution; 0: none"},
+      {"augment.mix_probability",
+       &a.mix_probability,
+       0,
+       1,
+       {},
+       "share of the batches that are mixed"},
+      {"ema.decay",
+       &r.ema.decay,
+       0,
+       0.999999,
+       {},
+       "of the running average of weights, per step; 0: none"},
+      {"ema.recalibration_batches",
+       &r.ema.recalibration_batches,
+       0,
+       1e6,
+       {},
+       "to measure batch norm anew for the averaged weights"},
+      {"distil.teacher",
+       &r.distil.teacher,
+       0,
+       0,
+       {},
+       "a model file or a name from the zoo; empty: none"},
+      {"distil.weight", &r.distil.weight, 0, 1, {}, "share of the loss that is the teacher's"},
+      {"distil.temperature",
+       &r.distil.temperature,
+       0.01,
+       1000,
+       {},
+       "both sets of scores are divided by it"},
+      {"checkpoint.minutes",
+       &r.checkpoint.minutes,
+       0,
+       1e6,
+       {},
+       "also save every so many minutes; 0: after each epoch only"},
+  };
+}
+
+std::vector<std::string> builtin_recipe_names() {
+  std::vector<std::string> names;
+  for (const BuiltinRecipe& recipe : kBuiltinRecipes) names.emplace_back(recipe.name);
+  return names;
+}
+
+Result<TrainRecipe> load_train_recipe(const std::string& name_or_path) {
+  TrainRecipe recipe;
+  PARE_RETURN_IF_ERROR(apply_recipe(recipe, name_or_path, 0));
+  PARE_RETURN_IF_ERROR(check_train_recipe(recipe).with_context(name_or_path));
+  return recipe;
+}
+
+Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment) {
+  const Place place;
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos) {
+    return invalid_argument(fmt::format(
+        "--set: expected FIELD=VALUE, for instance optimiser.lr=0.1, found '{}'", assignment));
+  }
+  const std::string key = assignment.substr(0, equals);
+  const std::string text = assignment.substr(equals + 1);
+  PARE_ASSIGN_OR_RETURN(const TrainRecipeField field, find_field(recipe, key, place));
+  if (std::string* const* target = std::get_if<std::string*>(&field.value)) {
+    return assign_string(field, *target, text, place);
+  }
+  // Anything but a string is written as in TOML.
+  auto table = parse_toml("value = " + text, "--set");
+  const toml::node* node = table.ok() ? table->get("value") : nullptr;
+  if (node == nullptr || table->size() != 1) {
+    return invalid_argument(fmt::format("--set: '{}' is no value for {}", text, key));
+  }
+  return std::visit(Assign{field, *node, place}, field.value);
+}
+
+Status check_train_recipe(const TrainRecipe& recipe) {
+  if (!std::is_sorted(recipe.schedule.steps.begin(), recipe.schedule.steps.end())) {
+    return invalid_argument(
+        fmt::format("schedule.steps must rise, found {}", fmt::join(recipe.schedule.steps, ", ")));
+  }
+  if (recipe.optimiser.kind == "sgd" && recipe.optimiser.nesterov &&
+      recipe.optimiser.momentum == 0) {
+    return invalid_argument("optimiser.nesterov needs an optimiser.momentum above 0");
+  }
+  return ok_status();
+}
+
+std::string recipe_toml(const TrainRecipe& recipe) {
+  TrainRecipe copy = recipe;
+  std::string out;
+  std::string table;
+  for (const TrainRecipeField& field : recipe_fields(copy)) {
+    const size_t dot = field.key.find('.');
+    const std::string in = dot == std::string::npos ? "" : field.key.substr(0, dot);
+    if (in != table) out += fmt::format("\n[{}]\n", in);
+    table = in;
+    const std::string key = dot == std::string::npos ? field.key : field.key.substr(dot + 1);
+    out +=
+        fmt::format("{} = {}  # {}\n", key, std::visit(WriteValue{}, field.value), field.meaning);
+  }
+  return out;
+}
+
+}  // namespace pare

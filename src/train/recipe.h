@@ -1,0 +1,111 @@
+// TrainRecipe: everything that decides a training run, as TOML.
+//
+// The fields are listed once, in recipe_fields(); reading a file, `--set optimiser.lr=0.1`, writing
+// the resolved recipe and the documentation all follow that list. A recipe may name another as its
+// `base` and then says only what differs. Those in recipes/ are built into the program.
+#ifndef PARE_TRAIN_RECIPE_H_
+#define PARE_TRAIN_RECIPE_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "pare/status.h"
+
+#include "data/augment.h"
+
+namespace pare {
+
+struct TrainRecipe {
+  std::string name;
+
+  struct Model {
+    std::string name = "alexnet";  // one of `pare models`, or a path to .onnx or .pare
+    double dropout = -1;           // of every dropout layer; negative: as the model has it
+    bool batch_norm = true;        // train the form with batch norm where the model has one
+  } model;
+
+  struct Data {
+    std::string path;             // empty: the built-in images
+    double train_fraction = 1.0;  // a seeded, class-balanced share
+    int64_t image_size = 0;       // 0: the model's
+  } data;
+
+  struct Train {
+    double epochs = 1;
+    int64_t batch_size = 256;
+    int64_t accumulate = 1;  // batches whose gradients make one step
+    int64_t seed = 0;
+    double label_smoothing = 0;
+    double clip_norm = 0;            // largest norm of all gradients together; 0: no limit
+    std::string precision = "auto";  // "float32", "bfloat16"; auto: bfloat16 where it is fast
+    int64_t validate_every = 1;      // epochs; 0: only at the end
+  } train;
+
+  struct Optimiser {
+    std::string kind = "sgd";  // or "adamw"
+    double lr = 0.1;           // at the top of the schedule
+    double weight_decay = 0;   // of multiplied weights; never of biases, scales and embeddings
+    double momentum = 0.9;     // sgd
+    bool nesterov = true;      // sgd
+    double beta1 = 0.9;        // adamw
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+  } optimiser;
+
+  struct Schedule {
+    std::string kind = "cosine";  // "one-cycle", "step", "constant"
+    double warmup_epochs = 0;     // linear from almost 0
+    double final_share = 0;       // of lr, at the end: cosine and one-cycle
+    double peak = 0.3;            // one-cycle: where in the run the top is
+    double start_share = 0.04;    // one-cycle: of lr, at the beginning
+    std::vector<double> steps;    // step: epochs after which lr is multiplied
+    double step_factor = 0.1;
+  } schedule;
+
+  AugmentOptions augment;
+
+  struct Ema {
+    double decay = 0;  // of the running average of weights, per step; 0: none
+    // Batches by which batch norm's statistics are measured anew for the averaged weights.
+    int64_t recalibration_batches = 32;
+  } ema;
+
+  struct Distil {
+    std::string teacher;  // path or zoo name; empty: none
+    double weight = 0.9;  // share of the loss that is the teacher's
+    double temperature = 4;
+  } distil;
+
+  struct Checkpoint {
+    double minutes = 0;  // also every so many minutes; 0: after each epoch only
+  } checkpoint;
+};
+
+struct TrainRecipeField {
+  std::string key;  // "optimiser.lr"
+  std::variant<std::string*, bool*, int64_t*, float*, double*, std::vector<double>*> value;
+  double low = 0;  // of numbers
+  double high = 0;
+  std::vector<std::string> choices;  // of strings; empty: anything
+  std::string meaning;               // one line
+};
+// The fields of `recipe`, pointing into it.
+std::vector<TrainRecipeField> recipe_fields(TrainRecipe& recipe);
+
+// Names of the recipes that are built in ("alexnet", "alexnet-quick", ...).
+std::vector<std::string> builtin_recipe_names();
+// A built-in recipe or a .toml file. An unknown field, a wrong type or a number out of range is
+// named with file and line.
+Result<TrainRecipe> load_train_recipe(const std::string& name_or_path);
+// "optimiser.lr=0.1"
+Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment);
+// What depends on several fields: steps that do not rise, a batch of 0, ...
+Status check_train_recipe(const TrainRecipe& recipe);
+// All fields with their meaning, to be read again by load_train_recipe.
+std::string recipe_toml(const TrainRecipe& recipe);
+
+}  // namespace pare
+
+#endif  // PARE_TRAIN_RECIPE_H_

@@ -1,0 +1,366 @@
+#include "train/train.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/file.h"
+#include "base/thread_pool.h"
+#include "graph/model_file.h"
+#include "train/device.h"
+#include "train/finish.h"
+#include "train/run_folder.h"
+#include "train/schedule.h"
+#include "train/stepper.h"
+
+namespace pare {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Steps and batches of the run. An epoch's last step may gather fewer batches than the others.
+struct Plan {
+  int64_t batches_per_epoch = 0;
+  int64_t accumulate = 1;
+  int64_t steps_per_epoch = 0;
+  int64_t total_steps = 0;
+
+  int64_t epoch_of(int64_t step) const { return step / steps_per_epoch; }
+  int64_t first_batch(int64_t step) const { return step % steps_per_epoch * accumulate; }
+  int64_t group(int64_t step) const {
+    return std::min(accumulate, batches_per_epoch - first_batch(step));
+  }
+  int64_t epochs() const { return (total_steps + steps_per_epoch - 1) / steps_per_epoch; }
+  bool ends_epoch(int64_t done) const { return done % steps_per_epoch == 0 || done == total_steps; }
+};
+
+Plan make_plan(const TrainRun& run) {
+  const TrainRecipe::Train& t = run.recipe.train;
+  const int64_t images = run.data.train->size();
+  Plan plan;
+  plan.batches_per_epoch = std::max<int64_t>(1, images / std::min(images, t.batch_size));
+  plan.accumulate = t.accumulate;
+  plan.steps_per_epoch = (plan.batches_per_epoch + t.accumulate - 1) / t.accumulate;
+  plan.total_steps =
+      static_cast<int64_t>(std::ceil(t.epochs * static_cast<double>(plan.steps_per_epoch)));
+  return plan;
+}
+
+std::string network_hash(const Graph& graph) {
+  std::string text;
+  for (const auto& [name, tensor] : graph.initializers) {
+    text += name + " " + shape_string(tensor.shape()) + "\n";
+  }
+  for (const Node& node : graph.nodes) text += node.op + " " + node.name + "\n";
+  return hash_bytes(std::as_bytes(std::span(text)));
+}
+
+class Loop {
+ public:
+  Loop(const TrainRun& run, Plan plan, at::Device device)
+      : run_(run), plan_(plan), device_(device) {}
+
+  Status prepare(const Graph& graph, int threads);
+  Status run_steps();
+  Result<TrainResult> finish();
+
+ private:
+  Status resume();
+  Status open_loader();
+  Status one_step();
+  Status update_masks();
+  Status end_epoch();
+  Status save();
+  Status stop();
+  Status not_finite(const Status& why, const Batch& batch) const;
+  void report_step(double lr);
+  double learning_rate(int64_t step) const;
+  bool stopping() const { return run_.stop != nullptr && run_.stop->load(); }
+
+  const TrainRun& run_;
+  Plan plan_;
+  at::Device device_;
+  RunIdentity identity_;
+  std::unique_ptr<Stepper> stepper_;
+  std::unique_ptr<RunFolder> folder_;
+  std::unique_ptr<Loader> loader_;
+  RunPosition position_;
+  Batch batch_;
+  Clock::time_point last_step_ = Clock::now();
+  Clock::time_point last_save_ = Clock::now();
+  Clock::time_point last_log_ = Clock::now();
+  double step_seconds_ = 0;  // of one step, smoothed
+};
+
+Status Loop::prepare(const Graph& graph, int threads) {
+  identity_ = {recipe_toml(run_.recipe), run_.data.train->hash(), network_hash(graph),
+               device_.str(), threads};
+  PARE_ASSIGN_OR_RETURN(stepper_, Stepper::create(graph, run_.teacher, run_.recipe, device_));
+  auto folder =
+      run_.resume ? RunFolder::reopen(run_.folder) : RunFolder::begin(run_.folder, run_.recipe);
+  if (!folder.ok()) return folder.status();
+  folder_ = std::make_unique<RunFolder>(std::move(folder).value());
+  if (run_.resume) PARE_RETURN_IF_ERROR(resume());
+  PARE_RETURN_IF_ERROR(open_loader());
+  return folder_->log({{"event", "start"},
+                       {"step", position_.step},
+                       {"total_steps", plan_.total_steps},
+                       {"model", run_.recipe.model.name},
+                       {"data", run_.data.train->description()},
+                       {"device", identity_.device},
+                       {"threads", threads},
+                       {"precision", stepper_->autocast() ? "bfloat16" : "float32"}});
+}
+
+Status Loop::resume() {
+  const std::string path = folder_->checkpoint_path();
+  PARE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_checkpoint(path));
+  auto position = position_from_json(checkpoint.state, identity_);
+  if (!position.ok()) return position.status().with_context(path);
+  position_ = *position;
+  PARE_RETURN_IF_ERROR(stepper_->load_state(checkpoint.tensors).with_context(path));
+  PARE_RETURN_IF_ERROR(folder_->rewind_logs(position_));
+  const bool same = checkpoint.state.value("threads", 0) == identity_.threads &&
+                    checkpoint.state.value("device", "") == identity_.device;
+  if (run_.events.note) {
+    run_.events.note(
+        fmt::format("going on after step {} of {}", position_.step, plan_.total_steps));
+    if (!same) {
+      run_.events.note(
+          "other device or number of threads than before: the last bits of the weights "
+          "will differ from those of an unbroken run");
+    }
+  }
+  // The run was stopped between an epoch's checkpoint and its validation.
+  if (position_.step > 0 && plan_.ends_epoch(position_.step) &&
+      position_.reported_epochs < plan_.epoch_of(position_.step - 1) + 1) {
+    return end_epoch();
+  }
+  return ok_status();
+}
+
+Status Loop::open_loader() {
+  if (position_.step >= plan_.total_steps) return ok_status();
+  const TrainRecipe& r = run_.recipe;
+  PARE_ASSIGN_OR_RETURN(
+      loader_, Loader::create(run_.data.train, {.batch_size = r.train.batch_size,
+                                                .seed = static_cast<uint64_t>(r.train.seed),
+                                                .augment = r.augment,
+                                                .epoch = plan_.epoch_of(position_.step),
+                                                .batch = plan_.first_batch(position_.step)}));
+  if (loader_->batches_per_epoch() != plan_.batches_per_epoch) {
+    return internal_error(fmt::format("the loader makes {} batches an epoch, the plan {}",
+                                      loader_->batches_per_epoch(), plan_.batches_per_epoch));
+  }
+  return ok_status();
+}
+
+double Loop::learning_rate(int64_t step) const {
+  return run_.recipe.optimiser.lr *
+         schedule_factor(run_.recipe.schedule, {plan_.steps_per_epoch, plan_.total_steps}, step);
+}
+
+Status Loop::run_steps() {
+  last_step_ = last_save_ = last_log_ = Clock::now();
+  const double minutes = run_.recipe.checkpoint.minutes;
+  while (position_.step < plan_.total_steps) {
+    if (stopping()) return stop();
+    PARE_RETURN_IF_ERROR(one_step());
+    if (plan_.ends_epoch(position_.step)) {
+      PARE_RETURN_IF_ERROR(save());
+      PARE_RETURN_IF_ERROR(end_epoch());
+      last_step_ = Clock::now();  // validation is no part of a step
+    } else if (minutes > 0 && seconds_since(last_save_) > 60 * minutes) {
+      PARE_RETURN_IF_ERROR(save());
+    }
+  }
+  return ok_status();
+}
+
+Status Loop::one_step() {
+  const int64_t step = position_.step;
+  PARE_RETURN_IF_ERROR(update_masks());
+  stepper_->seed_step(step);
+  const int64_t group = plan_.group(step);
+  for (int64_t i = 0; i < group; ++i) {
+    PARE_RETURN_IF_ERROR(loader_->next(batch_));
+    const auto loss = stepper_->accumulate(batch_, run_.data.train->image_shape(), group);
+    if (!loss.ok()) {
+      return loss.status().code() == StatusCode::kNumeric ? not_finite(loss.status(), batch_)
+                                                          : loss.status();
+    }
+    position_.epoch_loss += *loss;
+    ++position_.epoch_batches;
+  }
+  const double lr = learning_rate(step);
+  stepper_->update(step, lr);
+  position_.step = step + 1;
+  const double seconds = seconds_since(last_step_);
+  last_step_ = Clock::now();
+  position_.seconds += seconds;
+  position_.epoch_seconds += seconds;
+  step_seconds_ = step_seconds_ == 0 ? seconds : 0.95 * step_seconds_ + 0.05 * seconds;
+  report_step(lr);
+  return ok_status();
+}
+
+Status Loop::update_masks() {
+  if (!run_.masks || position_.step % std::max(1, run_.mask_every_steps) != 0) return ok_status();
+  PARE_ASSIGN_OR_RETURN(const Graph current, stepper_->network().to_graph({.share = true}));
+  const double progress =
+      static_cast<double>(position_.step) / static_cast<double>(plan_.total_steps);
+  PARE_ASSIGN_OR_RETURN(const auto masks, run_.masks(progress, current));
+  return stepper_->set_masks(masks);
+}
+
+void Loop::report_step(double lr) {
+  StepReport report;
+  report.step = position_.step;
+  report.total_steps = plan_.total_steps;
+  report.epoch = plan_.epoch_of(position_.step - 1) + 1;
+  report.epochs = run_.recipe.train.epochs;
+  report.loss = position_.epoch_loss / static_cast<double>(position_.epoch_batches);
+  report.learning_rate = lr;
+  report.images_per_s =
+      static_cast<double>(plan_.group(position_.step - 1) * batch_.count) / step_seconds_;
+  report.eta_s = step_seconds_ * static_cast<double>(plan_.total_steps - position_.step);
+  if (run_.events.step) run_.events.step(report);
+  constexpr double kLogSeconds = 5;
+  if (seconds_since(last_log_) < kLogSeconds) return;
+  last_log_ = Clock::now();
+  const Status logged = folder_->log_step(report);
+  if (!logged.ok() && run_.events.note) run_.events.note(logged.message());
+}
+
+Status Loop::end_epoch() {
+  EpochReport report;
+  report.step = position_.step;
+  report.epoch = plan_.epoch_of(position_.step - 1) + 1;
+  report.epochs = plan_.epochs();
+  const auto batches = static_cast<double>(std::max<int64_t>(1, position_.epoch_batches));
+  report.train_loss = position_.epoch_loss / batches;
+  report.learning_rate = learning_rate(position_.step - 1);
+  report.images =
+      position_.epoch_batches * std::min(run_.recipe.train.batch_size, run_.data.train->size());
+  report.seconds = position_.epoch_seconds;
+  const int64_t every = run_.recipe.train.validate_every;
+  if (run_.data.test != nullptr && every > 0 && report.epoch % every == 0) {
+    PARE_ASSIGN_OR_RETURN(const Scores scores,
+                          stepper_->validate(run_.data.test, run_.recipe.train.batch_size));
+    report.validation_loss = scores.loss;
+    report.validation_top1 = scores.top1;
+    report.validation_top5 = scores.top5;
+  }
+  position_.reported_epochs = report.epoch;
+  position_.epoch_loss = 0;
+  position_.epoch_batches = 0;
+  position_.epoch_seconds = 0;
+  if (run_.events.epoch) run_.events.epoch(report);
+  return folder_->log_epoch(run_, report);
+}
+
+Status Loop::save() {
+  if (!folder_->keeps()) return ok_status();
+  if (!stepper_->finite()) {
+    return numeric_error(fmt::format(
+        "after step {} a weight is not a finite number any more; the last good checkpoint is {}",
+        position_.step,
+        file_exists(folder_->checkpoint_path()) ? folder_->checkpoint_path() : "none"));
+  }
+  Checkpoint checkpoint;
+  checkpoint.state = position_to_json(position_, identity_);
+  PARE_ASSIGN_OR_RETURN(checkpoint.tensors, stepper_->state());
+  PARE_RETURN_IF_ERROR(write_checkpoint(folder_->checkpoint_path(), checkpoint));
+  last_save_ = Clock::now();
+  return ok_status();
+}
+
+Status Loop::stop() {
+  if (!folder_->keeps()) {
+    return cancelled(fmt::format("stopped after step {} of {}", position_.step, plan_.total_steps));
+  }
+  PARE_RETURN_IF_ERROR(save());
+  PARE_RETURN_IF_ERROR(folder_->log({{"event", "stop"}, {"step", position_.step}}));
+  return cancelled(
+      fmt::format("stopped after step {} of {}, all saved; go on with: pare train "
+                  "--resume --out {}",
+                  position_.step, plan_.total_steps, run_.folder));
+}
+
+Status Loop::not_finite(const Status& why, const Batch& batch) const {
+  std::string images;
+  for (size_t i = 0; i < std::min<size_t>(8, batch.images.size()); ++i) {
+    images += (i == 0 ? "" : ", ") + std::to_string(batch.images[i]);
+  }
+  const bool saved = folder_->keeps() && file_exists(folder_->checkpoint_path());
+  return numeric_error(fmt::format(
+      "{} at step {} (epoch {}, batch {}; images {}, ...); the last good checkpoint is {}. A lower "
+      "optimiser.lr or train.clip_norm = 1 may help",
+      why.message(), position_.step + 1, batch.epoch + 1, batch.index + 1, images,
+      saved ? folder_->checkpoint_path() : "none"));
+}
+
+Result<TrainResult> Loop::finish() {
+  PARE_RETURN_IF_ERROR(stepper_->recalibrate(run_.data.train));
+  TrainResult result;
+  PARE_ASSIGN_OR_RETURN(result.graph, stepper_->result().to_graph());
+  if (!run_.keep_form) {
+    PARE_ASSIGN_OR_RETURN(result.graph, finish_graph(result.graph, run_));
+  }
+  result.weights_hash = weights_hash(result.graph);
+  result.steps = position_.step;
+  result.seconds = position_.seconds;
+  if (run_.data.test != nullptr) {
+    PARE_ASSIGN_OR_RETURN(
+        TorchExecutor executor,
+        TorchExecutor::create(result.graph, {.device = device_, .trainable = false}));
+    PARE_ASSIGN_OR_RETURN(const Scores scores, evaluate(executor, run_.data.test,
+                                                        {.batch_size = run_.recipe.train.batch_size,
+                                                         .device = device_}));
+    result.validation_loss = scores.loss;
+    result.top1 = scores.top1;
+    result.top5 = scores.top5;
+    result.images = scores.images;
+  }
+  if (folder_->keeps()) {
+    result.model_path = folder_->model_path();
+    PARE_RETURN_IF_ERROR(save_model(result.graph, result.model_path));
+    PARE_RETURN_IF_ERROR(folder_->log({{"event", "end"},
+                                       {"step", position_.step},
+                                       {"weights_hash", result.weights_hash},
+                                       {"top1", result.top1},
+                                       {"top5", result.top5},
+                                       {"seconds", result.seconds}}));
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<TrainResult> train(const TrainRun& run) {
+  PARE_RETURN_IF_ERROR(check_train_recipe(run.recipe));
+  if (run.data.train == nullptr || run.data.train->size() == 0) {
+    return invalid_argument("training needs images, the training set is empty");
+  }
+  if (run.resume && run.folder.empty()) {
+    return invalid_argument("--resume needs the folder of the run (--out)");
+  }
+  PARE_ASSIGN_OR_RETURN(const DeviceChoice device, choose_device(run.device));
+  if (run.events.note) run.events.note(device.why);
+  const int threads = run.threads > 0 ? run.threads : available_cores();
+  at::set_num_threads(threads);
+  PARE_ASSIGN_OR_RETURN(const Graph graph, prepare_graph(run));
+  const Plan plan = make_plan(run);
+  Loop loop(run, plan, device.cuda ? at::kCUDA : at::kCPU);
+  PARE_RETURN_IF_ERROR(loop.prepare(graph, threads));
+  PARE_RETURN_IF_ERROR(loop.run_steps());
+  return loop.finish();
+}
+
+}  // namespace pare
