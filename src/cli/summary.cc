@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "graph/model_file.h"
 #include "models/models.h"
 
 namespace pare {
@@ -72,8 +74,17 @@ void print_json(const Graph& graph, const Summary& summary) {
   fmt::print("{}\n", object.dump(2));
 }
 
+Result<Graph> load(const Options& options) {
+  const auto ending = std::filesystem::path(options.model).extension();
+  if (ending != ".onnx" && ending != ".pare") return build_model(options.model, options.build);
+  if (options.build.classes != 10 || options.build.image_size != 0 || options.build.training_form) {
+    return invalid_argument("--classes, --image-size and --training-form go with a model's name");
+  }
+  return load_model(options.model);
+}
+
 Status run(const Options& options) {
-  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(options.model, options.build));
+  PARE_ASSIGN_OR_RETURN(const Graph graph, load(options));
   PARE_ASSIGN_OR_RETURN(const Summary summary, summarise(graph));
   if (options.json) {
     print_json(graph, summary);
@@ -86,22 +97,24 @@ Status run(const Options& options) {
 }  // namespace
 
 Command make_summary_command() {
-  return {.name = "summary",
-          .summary = "Show a model's layers, output shapes, parameters and MACs",
-          .examples =
-              "  pare summary alexnet\n"
-              "  pare summary vit-b/16 --image-size 384 --classes 1000",
-          .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
-            app.add_option("model", o->model, "A model's name (see `pare models`)")->required();
-            app.add_option("--classes", o->build.classes, "Number of classes of a named model");
-            app.add_option("--image-size", o->build.image_size,
-                           "Height and width of a named model's images");
-            app.add_flag("--training-form", o->build.training_form,
-                         "A named model as it is trained, with batch norm");
-            app.add_flag("--json", o->json, "Print an object");
-            return [o] { return run(*o); };
-          }};
+  return {
+      .name = "summary",
+      .summary = "Show a model's layers, output shapes, parameters and MACs",
+      .examples =
+          "  pare summary alexnet\n"
+          "  pare summary vit-b/16 --image-size 384 --classes 1000\n"
+          "  pare summary zoo/alexnet.pare --json",
+      .setup = [](CLI::App& app) -> std::function<Status()> {
+        auto o = std::make_shared<Options>();
+        app.add_option("model", o->model, "A model's name (see `pare models`) or file")->required();
+        app.add_option("--classes", o->build.classes, "Number of classes of a named model");
+        app.add_option("--image-size", o->build.image_size,
+                       "Height and width of a named model's images");
+        app.add_flag("--training-form", o->build.training_form,
+                     "A named model as it is trained, with batch norm");
+        app.add_flag("--json", o->json, "Print an object");
+        return [o] { return run(*o); };
+      }};
 }
 
 }  // namespace pare

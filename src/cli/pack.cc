@@ -1,0 +1,86 @@
+// pare pack and pare unpack: between .onnx and .pare, both ways without loss.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "graph/model_file.h"
+#include "graph/onnx.h"
+#include "graph/pare_file.h"
+
+namespace pare {
+namespace {
+
+struct Options {
+  std::string input;
+  std::string output;
+  bool uncoded = false;
+  bool external_data = false;
+};
+
+Status expect_ending(const std::string& path, const char* ending) {
+  if (std::filesystem::path(path).extension() == ending) return ok_status();
+  return invalid_argument(fmt::format("{}: expected a file ending in {}", path, ending));
+}
+
+std::string megabytes(int64_t bytes) {
+  return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+Status print_sizes(const Options& o) {
+  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
+  PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
+  fmt::print("{}: {} -> {}: {}\n", o.input, megabytes(before), o.output, megabytes(after));
+  return ok_status();
+}
+
+Status pack(const Options& o) {
+  PARE_RETURN_IF_ERROR(expect_ending(o.output, ".pare"));
+  PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  PARE_RETURN_IF_ERROR(write_pare(graph, o.output, {.uncoded = o.uncoded}));
+  return print_sizes(o);
+}
+
+Status unpack(const Options& o) {
+  PARE_RETURN_IF_ERROR(expect_ending(o.input, ".pare"));
+  PARE_RETURN_IF_ERROR(expect_ending(o.output, ".onnx"));
+  PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  PARE_RETURN_IF_ERROR(write_onnx(graph, o.output, {.external_data = o.external_data}));
+  return print_sizes(o);
+}
+
+}  // namespace
+
+Command make_pack_command() {
+  return {.name = "pack",
+          .summary = "Pack a model into a .pare file, without loss",
+          .examples =
+              "  pare pack alexnet.onnx -o alexnet.pare\n"
+              "  pare pack alexnet.pare --uncoded -o mapped.pare",
+          .setup = [](CLI::App& app) -> std::function<Status()> {
+            auto o = std::make_shared<Options>();
+            app.add_option("input", o->input, "Model, .onnx or .pare")->required();
+            app.add_option("-o,--output", o->output, "File to write, .pare")->required();
+            app.add_flag("--uncoded", o->uncoded,
+                         "Store weights as they are, ready to be mapped into memory");
+            return [o] { return pack(*o); };
+          }};
+}
+
+Command make_unpack_command() {
+  return {.name = "unpack",
+          .summary = "Turn a .pare file back into ONNX, without loss",
+          .examples = "  pare unpack alexnet.pare -o alexnet.onnx",
+          .setup = [](CLI::App& app) -> std::function<Status()> {
+            auto o = std::make_shared<Options>();
+            app.add_option("input", o->input, "Model, .pare")->required();
+            app.add_option("-o,--output", o->output, "File to write, .onnx")->required();
+            app.add_flag("--external-data", o->external_data,
+                         "Put large weights into a file beside the model");
+            return [o] { return unpack(*o); };
+          }};
+}
+
+}  // namespace pare
