@@ -325,7 +325,7 @@ TEST(Untar, MutatedHeadersNeverHarm) {
   TemporaryFolder folder;
   const std::string whole = tar_entry("a", std::string(700, 'x')) + tar_entry("b", "y") + kEnd;
   Rng rng(5, RngPurpose::kTest);
-  for (int trial = 0; trial < 300; ++trial) {
+  for (int trial = 0; trial < 60; ++trial) {
     std::string changed = whole;
     for (int k = 0; k < 3; ++k) {
       changed[rng.below(changed.size())] = static_cast<char>(rng.next_u32());
