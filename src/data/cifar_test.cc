@@ -182,6 +182,28 @@ TEST(OpenDataset, TakesASeededShareOfTheTrainingImages) {
   EXPECT_EQ(open_dataset({.train_fraction = 0.0}).status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST(OpenDataset, ResizesToTheSizeAskedFor) {
+  const auto plain = open_dataset({.test_only = true});
+  const auto large = open_dataset({.image_size = 48, .test_only = true});
+  const auto same = open_dataset({.image_size = 32, .test_only = true});
+  ASSERT_TRUE(plain.ok() && large.ok() && same.ok());
+  EXPECT_EQ(plain->train, nullptr);
+  EXPECT_EQ(same->test->hash(), plain->test->hash());
+  EXPECT_EQ(large->test->image_shape(), (ImageShape{3, 48, 48}));
+  EXPECT_NE(large->test->hash(), plain->test->hash());
+  EXPECT_THAT(large->test->description(), HasSubstr("resized to 48x48"));
+  std::vector<uint8_t> small(3072);
+  std::vector<uint8_t> image(3 * 48 * 48);
+  ASSERT_TRUE(plain->test->read_image(5, small).ok());
+  ASSERT_TRUE(large->test->read_image(5, image).ok());
+  double mean_small = 0;  // of the blue plane, which resizing keeps about the same
+  double mean_large = 0;
+  for (size_t i = 2048; i < 3072; ++i) mean_small += small[i] / 1024.0;
+  for (size_t i = 2 * 48 * 48; i < image.size(); ++i) mean_large += image[i] / 2304.0;
+  EXPECT_NEAR(mean_large, mean_small, 1.0);
+  EXPECT_FALSE(open_dataset({.image_size = 48, .resize = 40}).ok());
+}
+
 TEST(MemoryDataset, RefusesWrongSizesAndLabels) {
   EXPECT_FALSE(MemoryDataset::create({3, 1, 1}, {1, 2}, {0}, {"a"}, "x").ok());
   EXPECT_FALSE(MemoryDataset::create({3, 1, 1}, {1, 2, 3}, {1}, {"a"}, "x").ok());

@@ -52,10 +52,12 @@ struct DatasetOptions {
   // folder of images by class, or the names "cifar10" and "cifar100" (downloaded once into the
   // cache).
   std::string path;
-  // Image folders: the pictures' size; 0: 224. `resize` is the shorter side before the centre crop;
-  // 0: image_size.
+  // The side of the square images that are wanted; 0: as they are stored, 224 for pictures of any
+  // size. `resize` is the shorter side before the centre crop; 0: image_size. `stretch`: both sides
+  // straight to image_size instead.
   int64_t image_size = 0;
   int64_t resize = 0;
+  bool stretch = false;
   double train_fraction = 1.0;  // a seeded, class-balanced share of the training images
   uint64_t seed = 0;
   bool test_only = false;  // leave the training images alone: `pare eval` needs none

@@ -233,7 +233,8 @@ Result<DatasetPair> open(const DatasetOptions& options) {
   DatasetPair pair;
   const int64_t side = options.image_size != 0 ? options.image_size : 224;
   FolderOptions folder;
-  folder.fit = {3, side, side, options.resize != 0 ? options.resize : side};
+  const int64_t shorter = options.resize != 0 ? options.resize : side;
+  folder.fit = {3, side, side, options.stretch ? 0 : shorter};
   folder.strict = options.strict;
   folder.threads = options.threads;
   PARE_ASSIGN_OR_RETURN(const Listings lists, list_both(options, pair.warnings));
