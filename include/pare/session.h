@@ -30,8 +30,8 @@ struct SessionOptions {
   bool reference_kernels = false;  // the slow, exact references everywhere
 };
 
-// What the model wants and gives. Images are uint8, CHW, RGB unless the file's contract says
-// otherwise.
+// What the model wants and gives. Images are always handed over as uint8, CHW, RGB; the session
+// turns them into what the file's contract states (another layout, BGR, scaled floats).
 struct ModelInfo {
   std::string name;
   int64_t channels = 0;
@@ -79,6 +79,11 @@ class Session {
   // The plan for a batch size, made now if it does not exist yet.
   Result<std::vector<LayerPlan>> plan(int64_t batch);
   Result<MemoryUse> memory(int64_t batch);
+
+  // Starts (forgetting what was measured) or stops timing every step of every run.
+  Status time_steps(bool enabled);
+  // Mean microseconds of each step of plan(batch) since timing began; empty if none ran.
+  std::vector<double> step_times_us(int64_t batch) const;
 
  private:
   class Impl;

@@ -27,9 +27,11 @@ StridedShape collapse(const std::vector<int64_t>& shape, std::vector<std::vector
 // order; offsets[k] is where operand k's piece starts. Its step is strides[k].back().
 template <typename F>
 void for_each_row(const StridedShape& s, int64_t begin, int64_t end, F&& row) {
+  if (begin >= end) return;
   const size_t rank = s.shape.size();
   const size_t operands = s.strides.size();
-  std::array<int64_t, 32> index{};
+  // At most 2^40 elements, and no dimension of size 1 is left: 40 dimensions.
+  std::array<int64_t, 40> index{};
   std::vector<int64_t> offsets(operands, 0);
   int64_t rest = begin;
   for (size_t d = rank; d-- > 0;) {

@@ -173,6 +173,14 @@ void ElementwisePlan::run(const void* const* srcs, void* dst, ThreadPool& pool) 
   });
 }
 
+void run_table(const uint8_t* table, const uint8_t* src, uint8_t* dst, int64_t count,
+               ThreadPool& pool) {
+  pool.run((count + kTask - 1) / kTask, [&](int64_t task, int /*worker*/) {
+    const int64_t end = std::min(count, (task + 1) * kTask);
+    for (int64_t i = task * kTask; i < end; ++i) dst[i] = table[src[i]];
+  });
+}
+
 void ElementwisePlan::run_range(const void* const* srcs, void* dst, int64_t begin,
                                 int64_t end) const {
   alignas(64) float running[kPiece];

@@ -78,6 +78,13 @@ class ElementwisePlan {
   const ElementwiseLoops* loops_;
 };
 
+// Operands of one program at most.
+inline constexpr size_t kMaxElementwiseOperands = 16;
+
+// dst[i] = table[src[i]].
+void run_table(const uint8_t* table, const uint8_t* src, uint8_t* dst, int64_t count,
+               ThreadPool& pool);
+
 // --- Typed operations: references only. ---
 
 // The operations of ONNX on integers, float64 and bool.

@@ -30,8 +30,6 @@ enum class LoopOp : uint8_t {
   kCeil,
   kRound,
   kSign,
-  kSin,
-  kCos,
   kSoftplus,
   kElu,  // alpha
   // r = op(r, b)
@@ -42,6 +40,7 @@ enum class LoopOp : uint8_t {
   kMin,
   kMax,
   kPow,
+  kPRelu,  // r < 0 ? b * r : r
   kCount
 };
 inline constexpr LoopOp kFirstBinaryLoop = LoopOp::kAdd;

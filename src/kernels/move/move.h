@@ -1,5 +1,5 @@
 // Moving elements: copies between any two strided layouts (transpose, slice, expand, concatenate,
-// change of memory order), gathering and padding. Exact by nature; one variant each, for every
+// change of memory order), gathering and filling. Exact by nature; one variant each, for every
 // processor, since memory sets the pace.
 #ifndef PARE_KERNELS_MOVE_MOVE_H_
 #define PARE_KERNELS_MOVE_MOVE_H_
@@ -48,17 +48,6 @@ GatherResult run_gather(const GatherProblem& problem, const void* src, const int
 
 // Fills `count` elements with the element at `value`.
 void run_fill(int element_bytes, int64_t count, const void* value, void* dst);
-
-// ONNX Pad. Both arrays are dense; pads may be negative (cropping).
-enum class PadMode : uint8_t { kConstant, kReflect, kEdge, kWrap };
-struct PadProblem {
-  PadMode mode = PadMode::kConstant;
-  int element_bytes = 4;
-  std::vector<int64_t> src_shape;
-  std::vector<int64_t> begin;
-  std::vector<int64_t> end;
-};
-void run_pad(const PadProblem& problem, const void* src, const void* value, void* dst);
 
 }  // namespace pare
 

@@ -61,20 +61,17 @@ TEST(Move, GatherCountsNegativeIndicesFromTheEndAndRefusesOthers) {
   EXPECT_EQ(result.bad_index, 3);
 }
 
-TEST(Move, PadModes) {
-  const std::vector<int32_t> src = {1, 2, 3};
-  const int32_t zero = 9;
-  const auto pad = [&](PadMode mode, int64_t begin, int64_t end) {
-    std::vector<int32_t> dst(static_cast<size_t>(3 + begin + end));
-    run_pad({.mode = mode, .element_bytes = 4, .src_shape = {3}, .begin = {begin}, .end = {end}},
-            src.data(), &zero, dst.data());
-    return dst;
-  };
-  EXPECT_EQ(pad(PadMode::kConstant, 1, 2), (std::vector<int32_t>{9, 1, 2, 3, 9, 9}));
-  EXPECT_EQ(pad(PadMode::kEdge, 2, 1), (std::vector<int32_t>{1, 1, 1, 2, 3, 3}));
-  EXPECT_EQ(pad(PadMode::kReflect, 2, 2), (std::vector<int32_t>{3, 2, 1, 2, 3, 2, 1}));
-  EXPECT_EQ(pad(PadMode::kWrap, 1, 1), (std::vector<int32_t>{3, 1, 2, 3, 1}));
-  EXPECT_EQ(pad(PadMode::kConstant, -1, 1), (std::vector<int32_t>{2, 3, 9}));
+TEST(Move, Fill) {
+  std::vector<int16_t> dst(5, 0);
+  const int16_t value = -3;
+  run_fill(2, 5, &value, dst.data());
+  EXPECT_EQ(dst, std::vector<int16_t>(5, -3));
+}
+
+TEST(Move, NothingToMove) {
+  ThreadPool pool(1);
+  MovePlan({.element_bytes = 4, .shape = {0, 3}, .src_strides = {3, 1}, .dst_strides = {3, 1}})
+      .run(nullptr, nullptr, pool);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "kernels/quantize/integer_products.h"
 
 namespace pare {
 namespace {
@@ -71,6 +72,37 @@ TEST(DynamicQuantize, AllVariantsAndThreadsGiveTheSameBits) {
       EXPECT_EQ(q, first);
     }
   });
+}
+
+TEST(IntegerProducts, MatMulByHand) {
+  // (a - 1) (b + 2) with a = [[1, 3], [0, 255]], b = [[1, -2], [4, -128]]
+  const std::vector<uint8_t> a = {1, 3, 0, 255};
+  const std::vector<int8_t> b = {1, -2, 4, -128};
+  std::vector<int32_t> dst(4);
+  ThreadPool pool(2);
+  run_matmul_integer({.m = 2, .n = 2, .k = 2, .a_offsets = {0}, .b_offsets = {0}},
+                     {a.data(), false}, {b.data(), true}, {1}, {-2, -2}, dst.data(), pool);
+  EXPECT_EQ(dst, (std::vector<int32_t>{12, -252, -3 + 254 * 6, 254 * -126}));
+}
+
+TEST(IntegerProducts, ConvPadsWithTheZeroPoint) {
+  // A 1x1 image in a 3x3 kernel: only the middle weight counts.
+  const std::vector<uint8_t> src = {10};
+  const std::vector<int8_t> weights = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  int32_t dst = 0;
+  ThreadPool pool(1);
+  run_conv_integer({.in_c = 1,
+                    .in_h = 1,
+                    .in_w = 1,
+                    .out_c = 1,
+                    .out_h = 1,
+                    .out_w = 1,
+                    .kernel_h = 3,
+                    .kernel_w = 3,
+                    .pad_top = 1,
+                    .pad_left = 1},
+                   {src.data(), false}, {weights.data(), true}, 7, {1}, &dst, pool);
+  EXPECT_EQ(dst, 3 * 4);
 }
 
 }  // namespace

@@ -1,0 +1,251 @@
+// Lowering of dense layers (Gemm, MatMul and MatMulInteger with constant weights) and of products
+// of two activations.
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm/gemm.h"
+#include "runtime/lower.h"
+#include "runtime/product.h"
+#include "runtime/views.h"
+
+namespace pare {
+namespace {
+
+int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// The source as rows of k elements: [rows, k] with unit steps along k. nullopt when its strides do
+// not allow it without a copy.
+std::optional<View> as_rows(const View& view, int64_t k) {
+  auto rows = reshaped_view(view, {k == 0 ? 0 : view.size() / k, k});
+  if (!rows || (k > 1 && rows->strides[1] != 1)) return std::nullopt;
+  if (rows->shape[0] == 1) rows->strides[0] = k;
+  return rows;
+}
+
+Result<View> rows_of(Lowering& lowering, const View& view, int64_t k, const std::string& why) {
+  if (auto rows = as_rows(view, k); rows && rows->strides[0] >= k) return *rows;
+  PARE_ASSIGN_OR_RETURN(const View copy, lowering.dense(view, why));
+  return *as_rows(copy, k);
+}
+
+// Weights of a dense layer, times Gemm's alpha.
+Result<Tensor> scaled(const Tensor& tensor, float alpha) {
+  if (alpha == 1.0F) return tensor;
+  Tensor out(DType::kFloat32, tensor.shape());
+  const std::vector<float> values = to_float_vector(tensor);
+  auto dst = out.mutable_values<float>();
+  for (size_t i = 0; i < values.size(); ++i) dst[i] = values[i] * alpha;
+  return out;
+}
+
+bool is_gemm(const Node& node) { return node.op == "Gemm"; }
+
+}  // namespace
+
+Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
+  const Node& node = lowering.graph().nodes[static_cast<size_t>(group.anchor)];
+  const std::string where = fmt::format("node '{}' ({})", node.name, node.op);
+  const Shape& weights_shape = lowering.info(group.weights).shape;
+  if (weights_shape.size() != 2) return lower_matmul(lowering, group);
+  const bool transposed = is_gemm(node) && node.int_attribute("transB", 0) != 0;
+  const float alpha = is_gemm(node) ? node.float_attribute("alpha", 1.0F) : 1.0F;
+  const bool integer = group.source_quantisation || !group.dynamic_scale.empty();
+
+  PARE_ASSIGN_OR_RETURN(View in, lowering.value(group.source));
+  if (is_gemm(node) && node.int_attribute("transA", 0) != 0) in = permuted(in, {1, 0});
+  GemmProblem problem;
+  problem.n = weights_shape[transposed ? 0 : 1];
+  problem.k = weights_shape[transposed ? 1 : 0];
+  PARE_ASSIGN_OR_RETURN(const View src, rows_of(lowering, in, problem.k, node.name));
+  problem.m = src.shape[0];
+  problem.src_type = src.type;
+  problem.weights_type =
+      integer ? DType::kInt8
+              : (alpha == 1.0F ? lowering.stored_type(group.weights) : DType::kFloat32);
+  problem.sparse_src = lowering.follows_relu(group.source);
+  const auto load_weights = [&]() -> Result<Tensor> {
+    if (integer) return *lowering.constant(group.weights);
+    PARE_ASSIGN_OR_RETURN(const Tensor tensor, lowering.stored_constant(group.weights));
+    if (tensor.empty()) return internal_error(where + ": the weights are not constant");
+    return scaled(tensor, alpha);
+  };
+  const auto described = [&](const Tensor& tensor) {
+    return GemmWeights{problem.n, problem.k, tensor.type(), tensor.data(), !transposed};
+  };
+  const ProductWeights weights{
+      .name = group.weights, .channels = problem.n, .sums = [&]() -> Result<std::vector<int32_t>> {
+        PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
+        std::vector<int32_t> sums(static_cast<size_t>(problem.n));
+        gemm_column_sums(described(tensor), sums.data());
+        return sums;
+      }};
+  const Shape& out_shape = lowering.info(group.output).shape;
+  PARE_ASSIGN_OR_RETURN(const EpiloguePlan epilogue,
+                        EpiloguePlan::create(lowering, group, weights, out_shape,
+                                             plain_order(static_cast<int>(out_shape.size()))));
+  problem.dst_type = epilogue.dst_type();
+  problem.activation = epilogue.activation();
+  problem.residual = epilogue.has_residual();
+  auto choice = choose_gemm(problem, lowering.kernels());
+  if (!choice.ok()) return choice.status().with_context(where);
+  const GemmKernel* kernel = choice->kernel;
+  // Alpha is in the key: two Gemms may share a tensor.
+  PARE_ASSIGN_OR_RETURN(
+      const Tensor packed,
+      lowering.weights().get(
+          fmt::format("{}|{}|{}|{}|{}", group.weights, kernel->packing,
+                      dtype_name(problem.weights_type), transposed, alpha),
+          [&]() -> Result<Tensor> {
+            PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
+            PARE_RETURN_IF_ERROR(weight_density(lowering, group.weights, tensor).status());
+            Tensor out(DType::kUInt8, {gemm_packed_bytes(*kernel, described(tensor))});
+            gemm_pack(*kernel, described(tensor), out.mutable_data());
+            return out;
+          }));
+  lowering.mark_packed(group.weights);
+  const View weights_view = lowering.stored_view(packed);
+  const View dst = lowering.allocate(problem.dst_type, out_shape);
+  Step step;
+  step.layer = describe(node, kernel->name, choice->reason);
+  step.layer.operation =
+      fmt::format("{} {} -> {}", group_operation(lowering, group), problem.k, problem.n);
+  step.layer.macs = problem.m * problem.n * problem.k / lowering.options().batch;
+  step.layer.weight_bytes = packed.byte_count();
+  PARE_ASSIGN_OR_RETURN(step.layer.weight_density,
+                        weight_density(lowering, group.weights, Tensor()));
+  step.reads = {src.buffer, weights_view.buffer};
+  epilogue.add_reads(step.reads);
+  step.writes = {dst.buffer};
+  const int64_t kernel_scratch =
+      aligned(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
+  step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
+  step.run = [=](const StepContext& c) {
+    GemmArgs args;
+    args.src = c.data(src);
+    args.src_stride = src.strides[0];
+    args.packed = c.data(weights_view);
+    args.dst = c.data(dst);
+    args.dst_stride = problem.n;
+    args.epilogue = epilogue.resolve(c, c.scratch().data() + kernel_scratch, problem.n);
+    args.scratch = c.scratch().first(static_cast<size_t>(kernel_scratch));
+    gemm_run(*kernel, problem, args, c.pool());
+    return ok_status();
+  };
+  lowering.emit(std::move(step));
+  lowering.bind(group.output, dst);
+  return ok_status();
+}
+
+namespace {
+
+// A matrix operand of a product of two activations: [batch..., rows, cols] in float32, with unit
+// steps along the columns (or along the rows, for a transposed one).
+Result<View> matrix_operand(Lowering& lowering, const View& in, bool may_transpose,
+                            const std::string& why) {
+  PARE_ASSIGN_OR_RETURN(View view, lowering.converted(in, DType::kFloat32, why));
+  const size_t r = view.shape.size();
+  const auto rows_apart = [&](size_t inner, size_t outer) {
+    return (view.shape[inner] <= 1 || view.strides[inner] == 1) &&
+           view.strides[outer] >= view.shape[inner];
+  };
+  if (rows_apart(r - 1, r - 2) || (may_transpose && rows_apart(r - 2, r - 1))) return view;
+  return lowering.dense(view, why);
+}
+
+// C of a Gemm whose weights vary: alpha * product + beta * C as an elementwise step.
+Status add_gemm_terms(Lowering& lowering, const Node& node, const View& product,
+                      const std::string& output) {
+  const float alpha = node.float_attribute("alpha", 1.0F);
+  ElementwiseProblem problem;
+  problem.shape = product.shape;
+  problem.operands = {{.strides = product.strides}};
+  std::vector<View> views = {product};
+  const auto add = [&](LoopOp op, const View& view) {
+    problem.program.push_back({.op = op, .operand = static_cast<int>(problem.operands.size())});
+    problem.operands.push_back(
+        {.type = view.type, .strides = broadcast_strides(view, product.shape)});
+    views.push_back(view);
+  };
+  add(LoopOp::kMul, lowering.constant_view(Tensor::scalar<float>(alpha)));
+  if (node.has_input(2)) {
+    PARE_ASSIGN_OR_RETURN(View c, lowering.value(node.inputs[2]));
+    const float beta = node.float_attribute("beta", 1.0F);
+    if (beta != 1.0F) {
+      ElementwiseProblem scale;
+      scale.shape = c.shape;
+      scale.operands = {{.type = c.type, .strides = c.strides},
+                        {.strides = Shape(c.shape.size(), 0)}};
+      scale.program = {{.op = LoopOp::kMul, .operand = 1}};
+      const View scaled_c = lowering.allocate(DType::kFloat32, c.shape);
+      scale.dst.strides = scaled_c.strides;
+      PARE_RETURN_IF_ERROR(lowering.emit_program(
+          node, std::move(scale), {c, lowering.constant_view(Tensor::scalar<float>(beta))},
+          scaled_c));
+      c = scaled_c;
+    }
+    add(LoopOp::kAdd, c);
+  }
+  const View dst = lowering.allocate(lowering.info(output).type, product.shape);
+  problem.dst = {.type = dst.type, .strides = dst.strides};
+  lowering.bind(output, dst);
+  return lowering.emit_program(node, std::move(problem), std::move(views), dst);
+}
+
+}  // namespace
+
+Status lower_matmul(Lowering& lowering, const ProductGroup& group) {
+  const Node& node = lowering.graph().nodes[static_cast<size_t>(group.anchor)];
+  PARE_ASSIGN_OR_RETURN(View a, lowering.value(group.source));
+  PARE_ASSIGN_OR_RETURN(View b, lowering.value(group.weights));
+  if (is_gemm(node) && node.int_attribute("transA", 0) != 0) a = permuted(a, {1, 0});
+  if (is_gemm(node) && node.int_attribute("transB", 0) != 0) b = permuted(b, {1, 0});
+  if (a.shape.size() == 1) a = *reshaped_view(a, {1, a.shape[0]});
+  if (b.shape.size() == 1) b = *reshaped_view(b, {b.shape[0], 1});
+  PARE_ASSIGN_OR_RETURN(a, matrix_operand(lowering, a, false, node.name));
+  PARE_ASSIGN_OR_RETURN(b, matrix_operand(lowering, b, true, node.name));
+  const size_t ra = a.shape.size();
+  const size_t rb = b.shape.size();
+  MatMulProblem problem;
+  problem.m = a.shape[ra - 2];
+  problem.k = a.shape[ra - 1];
+  problem.n = b.shape[rb - 1];
+  problem.transpose_b = b.strides[rb - 1] != 1 && problem.n > 1;
+  const ValueInfo& out = lowering.info(node.outputs[0]);
+  const Shape batch = matrix_batch(a, b);
+  problem.batch = element_count(batch);
+  PARE_ASSIGN_OR_RETURN(const auto choice, choose_matmul(problem, lowering.kernels()));
+  const MatMulKernel* kernel = choice.kernel;
+  View dst = lowering.allocate(DType::kFloat32, out.shape);
+  Step step;
+  step.layer = describe(node, kernel->name, choice.reason);
+  step.layer.macs = problem.batch * problem.m * problem.n * problem.k / lowering.options().batch;
+  step.reads = {a.buffer, b.buffer};
+  step.writes = {dst.buffer};
+  step.scratch_bytes = matmul_scratch_bytes(*kernel, problem, lowering.options().threads);
+  const int64_t a_stride = a.strides[ra - 2];
+  const int64_t b_stride = b.strides[problem.transpose_b ? rb - 1 : rb - 2];
+  step.run = [=, a_offsets = matrix_offsets(a, batch),
+              b_offsets = matrix_offsets(b, batch)](const StepContext& c) {
+    MatMulArgs args;
+    args.a = c.data<float>(a);
+    args.b = c.data<float>(b);
+    args.dst = c.data<float>(dst);
+    args.a_stride = a_stride;
+    args.b_stride = b_stride;
+    args.a_offsets = a_offsets;
+    args.b_offsets = b_offsets;
+    args.scratch = c.scratch();
+    matmul_run(*kernel, problem, args, c.pool());
+    return ok_status();
+  };
+  lowering.emit(std::move(step));
+  if (is_gemm(node)) return add_gemm_terms(lowering, node, dst, node.outputs[0]);
+  PARE_ASSIGN_OR_RETURN(dst, lowering.converted(dst, out.type, node.name));
+  lowering.bind(node.outputs[0], dst);
+  return ok_status();
+}
+
+}  // namespace pare

@@ -1,0 +1,48 @@
+// Small questions about nodes that fusion and lowering both ask.
+#ifndef PARE_RUNTIME_OPERATOR_KINDS_H_
+#define PARE_RUNTIME_OPERATOR_KINDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "pare/status.h"
+
+#include "base/dtype.h"
+#include "graph/graph.h"
+#include "kernels/elementwise/loops.h"
+#include "kernels/epilogue.h"
+
+namespace pare {
+
+class Lowering;
+
+// The loop of an elementwise float operator of one (non-parameter) input; Clip is not among them.
+std::optional<LoopOp> unary_loop(const Node& node);
+// The loop of one that combines its inputs.
+std::optional<LoopOp> binary_loop(const std::string& op);
+// Types that an elementwise program computes with.
+bool is_program_float(DType type);
+
+// The zero point of QuantizeLinear or DequantizeLinear; different ones in one tensor, or one that
+// is computed while running, are unsupported.
+Result<int32_t> uniform_zero_point(Lowering& lowering, const Node& node);
+// The axis of its scales, non-negative (0 for a scalar input).
+Result<int64_t> quantisation_axis(Lowering& lowering, const Node& node);
+
+// The float32 values of a DequantizeLinear whose input, scales and zero points are constants, 4-bit
+// ones and scales in blocks included.
+Result<Tensor> dequantise_constant(Lowering& lowering, const Node& node);
+
+struct ActivationKind {
+  Activation activation = Activation::kNone;
+  float alpha = 0.0F;
+  float beta = 0.0F;
+};
+// What a node does to its input as an epilogue's activation; nullopt for none of them. Clip needs
+// its bounds among the graph's initializers.
+std::optional<ActivationKind> activation_kind(const Graph& graph, const Node& node);
+
+}  // namespace pare
+
+#endif  // PARE_RUNTIME_OPERATOR_KINDS_H_

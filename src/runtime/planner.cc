@@ -1,0 +1,52 @@
+#include "runtime/planner.h"
+
+#include <utility>
+
+#include "base/cpu_features.h"
+#include "runtime/constant_folding.h"
+#include "runtime/fusion.h"
+
+namespace pare {
+
+Result<Graph> prepare_graph(Graph graph, const PrepareOptions& options) {
+  PARE_ASSIGN_OR_RETURN(graph, fold_constants(std::move(graph)));
+  if (!options.optimise) return graph;
+  return graph;
+}
+
+Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,
+                               WeightStore& weights) {
+  PARE_ASSIGN_OR_RETURN(const Inference inference, infer_concrete(graph, options.batch));
+  FusionOptions fusion_options;
+  fusion_options.keep.insert(options.keep.begin(), options.keep.end());
+  fusion_options.keep_all = options.keep_all;
+  const Fusion fusion = plan_fusion(graph, inference, fusion_options);
+  Lowering lowering(graph, inference, fusion, options, weights);
+  PlannedGraph planned;
+  PARE_ASSIGN_OR_RETURN(planned.plan, lowering.lower());
+  planned.releasable = lowering.releasable();
+  return planned;
+}
+
+Result<std::vector<Tensor>> evaluate_reference(const Graph& graph) {
+  PlanOptions options;
+  options.kernels.reference = true;
+  WeightStore weights;
+  PARE_ASSIGN_OR_RETURN(PlannedGraph planned, make_plan(graph, options, weights));
+  PARE_ASSIGN_OR_RETURN(const auto runner, PlanRunner::create(std::move(planned.plan)));
+  ThreadPool pool(1);
+  PARE_RETURN_IF_ERROR(runner->run(pool));
+  return runner->outputs();
+}
+
+Result<KernelRequest> kernel_request(const std::string& cpu_level, bool reference) {
+  KernelRequest request;
+  request.cpu = detect_cpu().features;
+  request.reference = reference;
+  if (!cpu_level.empty()) {
+    PARE_ASSIGN_OR_RETURN(request.cpu, limit_features(request.cpu, cpu_level));
+  }
+  return request;
+}
+
+}  // namespace pare

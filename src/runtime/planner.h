@@ -1,0 +1,42 @@
+// Planner: from a graph to a plan.
+//
+//   prepare_graph   once a session: passes, constants folded; holds for every batch size
+//   make_plan       once a batch size: shapes, fusion, kernels, memory
+#ifndef PARE_RUNTIME_PLANNER_H_
+#define PARE_RUNTIME_PLANNER_H_
+
+#include <string>
+#include <vector>
+
+#include "pare/status.h"
+
+#include "graph/graph.h"
+#include "runtime/lowering.h"
+#include "runtime/plan.h"
+
+namespace pare {
+
+// `optimise`: structural passes (normalisation and batch norm folded into weights, patterns of
+// exporters fused). Without it every value of the graph keeps its name and meaning.
+struct PrepareOptions {
+  bool optimise = true;
+};
+Result<Graph> prepare_graph(Graph graph, const PrepareOptions& options);
+
+struct PlannedGraph {
+  Plan plan;
+  // Initializers whose memory the plan does not need, since packed copies are in the weight store.
+  std::vector<std::string> releasable;
+};
+Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,
+                               WeightStore& weights);
+
+// The outputs of a graph without inputs, by the reference kernels.
+Result<std::vector<Tensor>> evaluate_reference(const Graph& graph);
+
+// The kernel request of a level name ("" for the best there is) on this processor.
+Result<KernelRequest> kernel_request(const std::string& cpu_level, bool reference);
+
+}  // namespace pare
+
+#endif  // PARE_RUNTIME_PLANNER_H_

@@ -1,0 +1,85 @@
+// What the lowering of convolutions and of matrix products share: the epilogue of a group, its
+// constants, its residual.
+#ifndef PARE_RUNTIME_PRODUCT_H_
+#define PARE_RUNTIME_PRODUCT_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pare/status.h"
+
+#include "kernels/epilogue.h"
+#include "runtime/fusion.h"
+#include "runtime/lowering.h"
+
+namespace pare {
+
+// The layer's weights as seen by its epilogue.
+struct ProductWeights {
+  std::string name;      // of the graph's tensor: the key for everything derived from it
+  int64_t channels = 0;  // n of epilogue.h
+  // Sum of the int8 weights of each output channel.
+  std::function<Result<std::vector<int32_t>>()> sums;
+};
+
+// An epilogue whose pointers are filled in when the step runs: constants stay where the plan keeps
+// them, the residual moves with the arena.
+class EpiloguePlan {
+ public:
+  // `residual_order`: the memory order of the result, which the residual must share.
+  static Result<EpiloguePlan> create(Lowering& lowering, const ProductGroup& group,
+                                     const ProductWeights& weights, const Shape& output_shape,
+                                     const std::vector<int>& residual_order);
+
+  // For the kernel's choice.
+  Activation activation() const { return epilogue_.activation; }
+  bool has_residual() const { return residual_.buffer >= 0; }
+  DType dst_type() const { return dst_type_; }
+  void set_dst_type(DType type) { dst_type_ = type; }
+
+  void add_reads(std::vector<int>& reads) const;
+  // Bytes of scratch for the constants of a dynamically quantised product.
+  int64_t scratch_bytes() const;
+  // `scratch`: scratch_bytes() of it.
+  Epilogue resolve(const StepContext& context, std::byte* scratch, int64_t residual_stride) const;
+
+ private:
+  Status add_integer_constants(Lowering& lowering, const ProductGroup& group,
+                               const ProductWeights& weights);
+  Status add_dynamic_constants(Lowering& lowering, const ProductGroup& group,
+                               const ProductWeights& weights);
+
+  Epilogue epilogue_;
+  DType dst_type_ = DType::kFloat32;
+  View bias_;
+  View int_bias_;
+  View multiplier_;
+  View residual_;
+  // Dynamic quantisation: scale and zero point of the source, scales and sums of the weights.
+  View source_scale_;
+  View source_zero_point_;
+  View weight_scales_;
+  View weight_sums_;
+  int64_t channels_ = 0;
+};
+
+// "Conv + Relu", for LayerPlan.
+std::string group_operation(const Lowering& lowering, const ProductGroup& group);
+// Share of the elements that are not zero; kept in the weight store.
+Result<double> weight_density(Lowering& lowering, const std::string& key, const Tensor& weights);
+// Type in which a float result is stored: the session's, where every reader takes it.
+DType result_type(const Lowering& lowering, const ProductGroup& group);
+
+// lower_conv.cc, lower_gemm.cc
+Status lower_conv(Lowering& lowering, const ProductGroup& group);
+Status lower_gemm(Lowering& lowering, const ProductGroup& group);
+Status lower_matmul(Lowering& lowering, const ProductGroup& group);
+// lower_integer_product.cc: MatMulInteger and ConvInteger whose int32 result is wanted itself.
+Status lower_integer_product(Lowering& lowering, const ProductGroup& group);
+
+}  // namespace pare
+
+#endif  // PARE_RUNTIME_PRODUCT_H_

@@ -1,0 +1,196 @@
+#include "pare/session.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "graph/model_file.h"
+#include "runtime/input_adapter.h"
+#include "runtime/planner.h"
+#include "runtime/session_internal.h"
+
+namespace pare {
+namespace {
+
+Result<DType> storage_type(const std::string& precision) {
+  const auto type = dtype_from_name(precision);
+  if (type && (*type == DType::kFloat32 || *type == DType::kBFloat16 || *type == DType::kFloat16)) {
+    return *type;
+  }
+  return invalid_argument("precision '" + precision + "': expected float32, bfloat16 or float16");
+}
+
+// A classifier: one image input, one row of scores for each image.
+Status check_classifier(const Graph& graph, const ValueInfos& infos) {
+  if (graph.inputs.size() != 1 || graph.outputs.empty()) {
+    return unsupported(fmt::format("a classifier has one input and an output, found {} and {}",
+                                   graph.inputs.size(), graph.outputs.size()));
+  }
+  const Shape& shape = infos.at(graph.outputs[0].name).shape;
+  const DType type = infos.at(graph.outputs[0].name).type;
+  if (shape.size() != 2 || type != DType::kFloat32) {
+    return unsupported(fmt::format("output '{}' must be float32 of Nxclasses, found {} of {}",
+                                   graph.outputs[0].name, dtype_name(type), shape_string(shape)));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+class Session::Impl {
+ public:
+  static Result<std::unique_ptr<Impl>> create(const Graph& graph, const SessionOptions& options);
+
+  Status run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores);
+  Result<PlanRunner*> runner(int64_t batch);
+  const ModelInfo& info() const { return info_; }
+  MemoryUse memory(const PlanRunner& runner) const {
+    return {weights_.byte_count() + other_constants(runner.plan()), runner.plan().arena_bytes,
+            runner.plan().scratch_bytes};
+  }
+  StepTimes& times() { return times_; }
+
+ private:
+  Impl(Graph graph, int threads) : graph_(std::move(graph)), pool_(threads) {}
+  static int64_t other_constants(const Plan& plan);
+  void describe_model();
+
+  Graph graph_;
+  ThreadPool pool_;
+  PlanOptions plan_options_;
+  WeightStore weights_;
+  std::map<int64_t, std::unique_ptr<PlanRunner>> runners_;
+  InputAdapter adapter_;
+  ModelInfo info_;
+  StepTimes times_;
+};
+
+Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
+                                                             const SessionOptions& options) {
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    return invalid_argument(
+        fmt::format("{} threads: expected 0 (all cores) to {}", options.threads, kMaxThreads));
+  }
+  PARE_RETURN_IF_ERROR(check_graph(graph));
+  PARE_ASSIGN_OR_RETURN(const ValueInfos infos, infer_shapes(graph, 1));
+  PARE_RETURN_IF_ERROR(check_classifier(graph, infos));
+  PARE_ASSIGN_OR_RETURN(Graph prepared, prepare_graph(graph, {}));
+  const int threads = options.threads == 0 ? available_cores() : options.threads;
+  auto impl = std::unique_ptr<Impl>(new Impl(std::move(prepared), threads));
+  impl->plan_options_.threads = threads;
+  PARE_ASSIGN_OR_RETURN(impl->plan_options_.storage, storage_type(options.precision));
+  PARE_ASSIGN_OR_RETURN(impl->plan_options_.kernels,
+                        kernel_request(options.cpu_level, options.reference_kernels));
+  PARE_ASSIGN_OR_RETURN(impl->adapter_,
+                        InputAdapter::create(graph, infos.at(graph.inputs[0].name)));
+  impl->info_.class_count = infos.at(graph.outputs[0].name).shape[1];
+  impl->info_.name = graph.name;
+  impl->info_.parameters = graph.parameter_count();
+  impl->describe_model();
+  return impl;
+}
+
+void Session::Impl::describe_model() {
+  info_.channels = adapter_.channels();
+  info_.height = adapter_.height();
+  info_.width = adapter_.width();
+  info_.classes = graph_.contract.classes;
+}
+
+Result<PlanRunner*> Session::Impl::runner(int64_t batch) {
+  if (auto it = runners_.find(batch); it != runners_.end()) return it->second.get();
+  if (batch < 1 || batch > kMaxBatch) {
+    return invalid_argument(
+        fmt::format("a batch of {} images: expected 1 to {}", batch, kMaxBatch));
+  }
+  PlanOptions options = plan_options_;
+  options.batch = batch;
+  PARE_ASSIGN_OR_RETURN(PlannedGraph planned, make_plan(graph_, options, weights_));
+  PARE_ASSIGN_OR_RETURN(auto runner, PlanRunner::create(std::move(planned.plan)));
+  // The packed copy serves every batch size; the graph's own is no longer needed.
+  for (const std::string& name : planned.releasable) {
+    Tensor& tensor = graph_.initializers.at(name);
+    tensor = Tensor::from_external(tensor.type(), tensor.shape(), nullptr);
+  }
+  return runners_.emplace(batch, std::move(runner)).first->second.get();
+}
+
+// Constants of the plan that are not in the weight store: tables, norms' parameters.
+int64_t Session::Impl::other_constants(const Plan& plan) {
+  int64_t bytes = 0;
+  for (const Buffer& buffer : plan.buffers) {
+    if (buffer.is_constant && !buffer.in_weight_store) bytes += buffer.bytes;
+  }
+  return bytes;
+}
+
+Status Session::Impl::run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores) {
+  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, this->runner(count));
+  const int64_t image = info_.channels * info_.height * info_.width;
+  if (static_cast<int64_t>(pixels.size()) != count * image ||
+      static_cast<int64_t>(scores.size()) != count * info_.class_count) {
+    return invalid_argument(fmt::format(
+        "{} images of {}x{}x{} and {} classes need {} bytes and {} scores, found {} and {}", count,
+        info_.channels, info_.height, info_.width, info_.class_count, count * image,
+        count * info_.class_count, pixels.size(), scores.size()));
+  }
+  adapter_.convert(pixels, count, runner->input(0));
+  std::vector<double>* times = times_.enabled ? &times_.microseconds[count] : nullptr;
+  PARE_RETURN_IF_ERROR(runner->run(pool_, {}, times));
+  if (times != nullptr) ++times_.runs[count];
+  std::memcpy(scores.data(), runner->output(0), scores.size_bytes());
+  return ok_status();
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Result<Session> Session::from_graph(const Graph& graph, const SessionOptions& options) {
+  PARE_ASSIGN_OR_RETURN(auto impl, Impl::create(graph, options));
+  return Session(std::move(impl));
+}
+
+Result<Session> Session::load(const std::string& path, const SessionOptions& options) {
+  PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(path));
+  auto session = from_graph(graph, options);
+  if (!session.ok()) return session.status().with_context(path);
+  return session;
+}
+
+Status Session::run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores) {
+  return impl_->run(pixels, count, scores);
+}
+
+const ModelInfo& Session::info() const { return impl_->info(); }
+
+Result<std::vector<LayerPlan>> Session::plan(int64_t batch) {
+  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, impl_->runner(batch));
+  std::vector<LayerPlan> layers;
+  for (const Step& step : runner->plan().steps) layers.push_back(step.layer);
+  return layers;
+}
+
+Result<MemoryUse> Session::memory(int64_t batch) {
+  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, impl_->runner(batch));
+  return impl_->memory(*runner);
+}
+
+Status Session::time_steps(bool enabled) {
+  impl_->times() = StepTimes{.enabled = enabled};
+  return ok_status();
+}
+
+std::vector<double> Session::step_times_us(int64_t batch) const {
+  const StepTimes& times = impl_->times();
+  const auto it = times.microseconds.find(batch);
+  if (it == times.microseconds.end()) return {};
+  std::vector<double> mean = it->second;
+  for (double& t : mean) t /= static_cast<double>(times.runs.at(batch));
+  return mean;
+}
+
+}  // namespace pare
