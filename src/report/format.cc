@@ -21,7 +21,7 @@ std::string three_digits(double value) {
 std::string percent_text(double percent) { return fmt::format("{:.2f} %", percent); }
 
 std::string points_text(double points) {
-  const std::string size = fmt::format("{:.2f}", std::abs(points));
+  std::string size = fmt::format("{:.2f}", std::abs(points));
   if (size == "0.00") return size;
   return (points < 0 ? "−" : "+") + size;
 }

@@ -7,7 +7,7 @@
 
 namespace pare {
 
-// report.css, report.js and Chart.js, embedded by the build (cmake/embed.cmake).
+// report.css, report.js and Chart.js, embedded by the build (cmake/write_embedded.cmake).
 extern const char kReportCss[];
 extern const char kReportJs[];
 extern const char kChartJs[];

@@ -33,7 +33,7 @@ std::vector<size_t> classes_to_show(const Group& group, size_t count) {
 }
 
 std::string one_decimal(double points) {
-  const std::string size = fmt::format("{:.1f}", std::abs(points));
+  std::string size = fmt::format("{:.1f}", std::abs(points));
   if (size == "0.0") return size;
   return (points < 0 ? "−" : "+") + size;
 }

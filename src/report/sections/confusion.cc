@@ -63,6 +63,7 @@ std::string pairs_table(const PredictionsRecord& p, const std::string& caption) 
                    [](const Pair& a, const Pair& b) { return a.count > b.count; });
   if (pairs.size() > kMaxPairs) pairs.resize(kMaxPairs);
   std::vector<std::vector<Cell>> rows;
+  rows.reserve(pairs.size());
   for (const Pair& pair : pairs) {
     rows.push_back({{.text = p.classes[pair.label], .header = true},
                     {.text = p.classes[pair.answer]},

@@ -5,7 +5,7 @@ string(FIND "${text}" ")embedded\"" clash)
 if(NOT clash EQUAL -1)
   message(FATAL_ERROR "${INPUT} holds the text that ends an embedded file")
 endif()
-file(WRITE ${OUTPUT} "// Written by cmake/embed.cmake.
+file(WRITE ${OUTPUT} "// Written by cmake/write_embedded.cmake.
 namespace pare {
 extern const char ${NAME}[];
 const char ${NAME}[] = R\"embedded(${text})embedded\";
