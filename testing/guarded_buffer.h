@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 #include <utility>
 #include <vector>
@@ -37,7 +38,9 @@ class GuardedBuffer {
       std::abort();
     }
     data_ = edge == Edge::kStart ? usable_start_ : usable_start_ + usable_ - bytes;
-    for (int64_t i = 0; i < usable_; ++i) usable_start_[i] = kPattern;
+    if (usable_ > 0) {
+      std::memset(usable_start_, static_cast<int>(kPattern), static_cast<size_t>(usable_));
+    }
   }
   template <typename T>
   static GuardedBuffer of(const std::vector<T>& values, Edge edge = Edge::kEnd) {

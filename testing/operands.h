@@ -2,7 +2,9 @@
 #ifndef PARE_TESTING_OPERANDS_H_
 #define PARE_TESTING_OPERANDS_H_
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,10 +18,13 @@ namespace pare::testing_operands {
 using testing_memory::GuardedBuffer;
 
 // `count` elements: floats uniform in [-1, 1), about a quarter of them zero with `sparse`; uint8
-// and int8 uniform over their whole range, extremes more often than chance has them.
+// and int8 uniform over their whole range, extremes more often than chance has them. Beyond a
+// million elements they repeat.
 inline GuardedBuffer random_operand(Rng& rng, DType type, int64_t count, bool sparse = false) {
   GuardedBuffer buffer(count * dtype_bytes(type));
-  for (int64_t i = 0; i < count; ++i) {
+  constexpr int64_t kPeriod = 1000003;
+  const int64_t drawn = std::min(count, kPeriod);
+  for (int64_t i = 0; i < drawn; ++i) {
     const bool zero = sparse && rng.bernoulli(0.25F);
     const bool extreme = rng.bernoulli(0.02F);
     if (type == DType::kUInt8) {
@@ -31,6 +36,11 @@ inline GuardedBuffer random_operand(Rng& rng, DType type, int64_t count, bool sp
     } else {
       store_from_float(type, buffer.data(), i, zero ? 0.0F : rng.uniform(-1.0F, 1.0F), {});
     }
+  }
+  const int64_t bytes = dtype_bytes(type);
+  for (int64_t i = drawn; i < count; i += kPeriod) {
+    const int64_t n = std::min(kPeriod, count - i);
+    std::memcpy(buffer.data() + i * bytes, buffer.data(), static_cast<size_t>(n * bytes));
   }
   return buffer;
 }

@@ -1,1 +1,2 @@
-list(APPEND kernel_sources conv/conv.cc conv/reference.cc)
+list(APPEND kernel_sources conv/conv.cc conv/reference.cc conv/panel_conv.cc)
+list(APPEND kernel_tests conv/test.cc)
