@@ -9,10 +9,12 @@
 //             bytes u64; XXH3-64 of the header and those 32 bytes u64; 'P' 'A' 'R' 'E' 'E' 'N' 'D'
 //             0a
 //
-// A section is raw (the tensor's bytes) or coded: for every chunk of kCodecChunkElements elements
-// its size u32, then the chunks (codec.h). Tensors of at most kInlineBytes stand in the manifest.
-// Each section has its XXH3-64 there. Numbers are little-endian. What a file was written from, it
-// gives back bit for bit; writing the same graph twice gives the same file.
+// A section is raw (the tensor's bytes), coded: for every chunk of kCodecChunkElements elements its
+// size u32, then the chunks (codec.h); or scaled: axis u32 (0 first, 1 last), channels u32, a scale
+// f32 for each, then the whole numbers of pare_scaled.h as a coded section of int8. Tensors of at
+// most kInlineBytes stand in the manifest. Each section has its XXH3-64 there. Numbers are
+// little-endian. What a file was written from, it gives back bit for bit; writing the same graph
+// twice gives the same file.
 //
 // A reader trusts nothing: everything is checked before it is used, and memory for decoded tensors
 // is taken only up to PareReadOptions::max_decoded_bytes. Files of every released version stay

@@ -15,6 +15,7 @@
 #include "graph/pare_file.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_scaled.h"
 
 namespace pare {
 namespace {
@@ -75,12 +76,27 @@ Result<PareManifest> unpack_manifest(View file, const PareFooter& footer) {
   return read_manifest(manifest);
 }
 
+// One chunk to decode. Of a scaled tensor it holds whole numbers, which become `count` floats from
+// element `first` of `size` on.
 struct ChunkJob {
   size_t tensor = 0;
   View coded;
   int element_bytes = 1;
   std::span<std::byte> out;
+  std::span<const float> scales;
+  bool last_axis = false;
+  int64_t first = 0;
+  int64_t size = 0;
 };
+
+Status run_job(const ChunkJob& job) {
+  if (job.scales.empty()) return decode_chunk(job.coded, job.element_bytes, job.out);
+  std::vector<std::byte> values(job.out.size() / sizeof(float));
+  PARE_RETURN_IF_ERROR(decode_chunk(job.coded, 1, values));
+  restore_scaled(values, job.last_axis, job.scales, job.first, job.size,
+                 {reinterpret_cast<float*>(job.out.data()), values.size()});
+  return ok_status();
+}
 
 class PareReader {
  public:
@@ -177,10 +193,12 @@ class PareReader {
   Result<Tensor> plan_decoding(size_t index) {
     const PareTensor& t = manifest_.tensors[index];
     PARE_ASSIGN_OR_RETURN(const int64_t total, stored_tensor_bytes(t.type, t.shape));
-    const int width = coded_element_bytes(t.type);
-    const int64_t chunk_bytes = kCodecChunkElements * width;
-    const int64_t chunks = (total + chunk_bytes - 1) / chunk_bytes;
     View rest = section(t);
+    ChunkJob job = {.tensor = index, .element_bytes = coded_element_bytes(t.type)};
+    if (t.storage == PareStorage::kScaled) PARE_RETURN_IF_ERROR(take_scales(t, rest, job));
+    // In a scaled tensor's chunks an element takes one byte, decoded four.
+    const int64_t out_bytes = kCodecChunkElements * coded_element_bytes(t.type);
+    const int64_t chunks = (total + out_bytes - 1) / out_bytes;
     if (static_cast<uint64_t>(chunks) > rest.size() / 4) {
       return corrupt(
           fmt::format("{} chunks do not fit a section of {} bytes", chunks, t.stored_bytes));
@@ -199,22 +217,43 @@ class PareReader {
       uint32_t size = 0;
       std::memcpy(&size, sizes.data() + c * 4, 4);
       if (size > rest.size()) return corrupt(fmt::format("chunk {} is cut off", c));
-      const int64_t at = c * chunk_bytes;
-      jobs_.push_back({index,
-                       rest.first(size),
-                       width,
-                       {owner.get() + at, static_cast<size_t>(std::min(chunk_bytes, total - at))}});
+      const int64_t at = c * out_bytes;
+      job.coded = rest.first(size);
+      job.out = {owner.get() + at, static_cast<size_t>(std::min(out_bytes, total - at))};
+      job.first = c * kCodecChunkElements;
+      jobs_.push_back(job);
       rest = rest.subspan(size);
     }
     if (!rest.empty()) return corrupt("bytes left over behind its chunks");
     return Tensor::from_external(t.type, t.shape, owner);
   }
 
+  // Reads the head of a scaled section. Its scales are used where they lie.
+  static Status take_scales(const PareTensor& t, View& rest, ChunkJob& job) {
+    uint32_t head[2] = {};
+    if (t.type != DType::kFloat32 || t.shape.size() < 2 || rest.size() < sizeof(head)) {
+      return corrupt(fmt::format("scaled storage does not go with {} of {} in {} bytes",
+                                 dtype_name(t.type), shape_string(t.shape), t.stored_bytes));
+    }
+    std::memcpy(head, rest.data(), sizeof(head));
+    const int64_t channels = head[0] == 0 ? t.shape.front() : t.shape.back();
+    if (head[0] > 1 || channels < 1 || channels != head[1] ||
+        head[1] > (rest.size() - sizeof(head)) / sizeof(float)) {
+      return corrupt(fmt::format("{} scales along axis {} do not fit {}", head[1], head[0],
+                                 shape_string(t.shape)));
+    }
+    job.scales = {reinterpret_cast<const float*>(rest.data() + sizeof(head)), head[1]};
+    job.last_axis = head[0] == 1;
+    job.size = element_count(t.shape);
+    rest = rest.subspan(sizeof(head) + job.scales.size_bytes());
+    return ok_status();
+  }
+
   Status decode() {
     std::vector<Status> results(jobs_.size());
     pool_.run(static_cast<int64_t>(jobs_.size()), [&](int64_t i, int) {
       const ChunkJob& job = jobs_[static_cast<size_t>(i)];
-      results[static_cast<size_t>(i)] = decode_chunk(job.coded, job.element_bytes, job.out);
+      results[static_cast<size_t>(i)] = run_job(job);
     });
     for (size_t i = 0; i < results.size(); ++i) {
       if (!results[i].ok()) return about(jobs_[i].tensor, results[i]);

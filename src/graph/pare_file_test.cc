@@ -10,11 +10,14 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "base/file.h"
+#include "base/rng.h"
 #include "graph/codec.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_scaled.h"
 #include "testing/files.h"
 
 namespace pare {
@@ -34,6 +37,25 @@ Tensor formula_tensor(DType type, Shape shape, int zero_in) {
     const bool zero = (i / width) % zero_in != 0;
     bytes[i] =
         zero ? std::byte{0} : static_cast<std::byte>(type == DType::kBool ? x >> 31 : x >> 24);
+  }
+  return t;
+}
+
+// Floats that are a scale times a whole number, the largest of each channel 127 times.
+Tensor scaled_tensor(Shape shape, bool last_axis) {
+  Tensor t(DType::kFloat32, std::move(shape));
+  const std::span<float> w = t.mutable_values<float>();
+  const auto columns = static_cast<size_t>(t.dim(1));
+  uint32_t x = 777;
+  for (size_t i = 0; i < w.size(); ++i) {
+    x = x * 1664525U + 1013904223U;
+    const size_t channel = last_axis ? i % columns : i / columns;
+    const size_t place = last_axis ? i / columns : i % columns;
+    const float scale =
+        0.001F * std::sqrt(static_cast<float>(channel));  // the first channel: zeros
+    const int q = place == 3 ? -127 : static_cast<int>(x >> 25) - 64;
+    w[i] = scale > 0 ? scale * static_cast<float>(q) : 0.0F;
+    if (place == 5) w[i] = -0.0F;
   }
   return t;
 }
@@ -86,6 +108,8 @@ Graph formula_graph() {
   t["unused.bool"] = formula_tensor(DType::kBool, {600}, 1);
   t["unused.zeros"] = Tensor(DType::kFloat32, {1000});
   t["unused.empty"] = Tensor(DType::kFloat32, {0, 3});
+  t["unused.scaled"] = scaled_tensor({50, 30}, false);
+  t["unused.scaled.last"] = scaled_tensor({30, 50}, true);
   t["unused.uint16"] = formula_tensor(DType::kUInt16, {4}, 1);
   t["unused.int16"] = formula_tensor(DType::kInt16, {4}, 1);
   t["unused.uint8"] = formula_tensor(DType::kUInt8, {4}, 1);
@@ -168,6 +192,41 @@ TEST(PareFile, GivesBackEveryBit) {
 
 // Several chunks, decoded by several threads, cut at a chunk's edge and one element before and
 // behind it.
+// Any scale, also where 127 · scale / 127 rounds to another number than scale.
+TEST(PareFile, FindsTheScaleOfRoundedWeights) {
+  Rng rng(4, RngPurpose::kTest);
+  for (int round = 0; round < 2000; ++round) {
+    const float scale = std::ldexp(rng.uniform(0.5F, 1.0F), static_cast<int>(rng.below(60)) - 40);
+    Tensor t(DType::kFloat32, {1, 100});
+    const auto w = t.mutable_values<float>();
+    for (float& v : w) v = scale * static_cast<float>(static_cast<int>(rng.below(255)) - 127);
+    w[50] = scale * 127;
+    w[static_cast<size_t>(round % 50)] = -0.0F;
+    const std::optional<ScaledTensor> found = find_scaled(t);
+    ASSERT_TRUE(found.has_value()) << scale;
+    std::vector<float> back(100);
+    restore_scaled({found->values.data(), 100}, found->last_axis, found->scales, 0, 100, back);
+    ASSERT_EQ(std::memcmp(back.data(), w.data(), 400), 0);
+  }
+  Tensor other(DType::kFloat32, {2, 3});
+  other.mutable_values<float>()[1] = 1;
+  other.mutable_values<float>()[2] = 0.3F;
+  other.mutable_values<float>()[3] = 0.7F;
+  other.mutable_values<float>()[4] = 0.123F;
+  EXPECT_FALSE(find_scaled(other).has_value());
+}
+
+TEST(PareFile, RoundedWeightsTakeAByteEach) {
+  Graph graph = formula_graph();
+  const size_t before = written(graph).size();
+  graph.initializers["big"] = scaled_tensor({300, 1000}, false);
+  const size_t after = written(graph).size();
+  EXPECT_LT(after - before, 300'000U);  // 7 bits of 128 values, scales and tables
+  const Result<Graph> back = parsed(written(graph), {.threads = 2});
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  expect_same_tensors(graph, *back);
+}
+
 TEST(PareFile, GivesBackTensorsOfSeveralChunks) {
   for (const int64_t extra : {-1, 0, 1}) {
     Graph graph = formula_graph();
@@ -317,6 +376,13 @@ TEST(PareFile, SizesAreCheckedBeforeMemoryIsTaken) {
               HasSubstr("takes 20480 bytes"));
   EXPECT_THAT(message_for("fc.weight", [](PareTensor& t) { t.name = "conv.weight"; }),
               HasSubstr("is there twice"));
+  EXPECT_THAT(message_for("unused.scaled",
+                          [](PareTensor& t) {
+                            t.shape = {30, 50};
+                          }),
+              HasSubstr("50 scales along axis 0 do not fit 30x50"));
+  EXPECT_THAT(message_for("unused.scaled", [](PareTensor& t) { t.type = DType::kInt32; }),
+              HasSubstr("scaled storage does not go with int32"));
 }
 
 TEST(PareFile, DecodedTensorsStayWithinTheBound) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "graph/pare_file.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_scaled.h"
 
 namespace pare {
 namespace {
@@ -46,6 +48,21 @@ Bytes encode_section(const Tensor& tensor, ThreadPool& pool) {
   return section;
 }
 
+// The scales, then the whole numbers; empty for a tensor that is not of that kind.
+Bytes encode_scaled(const Tensor& tensor, ThreadPool& pool) {
+  const std::optional<ScaledTensor> scaled = find_scaled(tensor);
+  if (!scaled.has_value()) return {};
+  const uint32_t head[2] = {scaled->last_axis ? 1U : 0U,
+                            static_cast<uint32_t>(scaled->scales.size())};
+  const View scales = std::as_bytes(std::span(scaled->scales));
+  Bytes section(sizeof(head));
+  std::memcpy(section.data(), head, sizeof(head));
+  section.insert(section.end(), scales.begin(), scales.end());
+  const Bytes values = encode_section(scaled->values, pool);
+  section.insert(section.end(), values.begin(), values.end());
+  return section;
+}
+
 class PareWriter {
  public:
   PareWriter(AtomicFile file, const PareWriteOptions& options)
@@ -54,6 +71,13 @@ class PareWriter {
         pool_(options.threads > 0 ? options.threads : available_cores()) {}
 
   Status write(const Graph& graph) {
+    for (const Node& node : graph.nodes) {
+      // Operators of the runtime's own stand in no file.
+      if (node.domain == "pare") {
+        return unsupported(fmt::format("node '{}': the internal operator {} cannot be stored",
+                                       node.name, node.op));
+      }
+    }
     std::array<std::byte, kPareHeaderBytes> header{};
     std::memcpy(header.data(), kPareMagic, sizeof(kPareMagic));
     std::memcpy(header.data() + 8, &kPareVersion, 4);
@@ -85,13 +109,17 @@ class PareWriter {
       return ok_status();
     }
     Bytes coded;
-    if (!options_.uncoded) coded = encode_section(tensor, pool_);
-    View section = tensor_bytes(tensor);
     entry.storage = PareStorage::kRaw;
-    if (!options_.uncoded && coded.size() < section.size()) {
-      section = coded;
-      entry.storage = PareStorage::kCoded;
+    if (!options_.uncoded) {
+      coded = encode_section(tensor, pool_);
+      if (coded.size() < tensor_bytes(tensor).size()) entry.storage = PareStorage::kCoded;
+      Bytes scaled = encode_scaled(tensor, pool_);
+      if (!scaled.empty() && scaled.size() < coded.size()) {
+        coded = std::move(scaled);
+        entry.storage = PareStorage::kScaled;
+      }
     }
+    const View section = entry.storage == PareStorage::kRaw ? tensor_bytes(tensor) : View(coded);
     PARE_RETURN_IF_ERROR(align());
     entry.offset = at_;
     entry.stored_bytes = section.size();

@@ -337,7 +337,7 @@ PareTensor read_entry(Reader& r) {
   t.type = read_type(r);
   t.shape = r.integers();
   const uint8_t storage = r.u8();
-  if (storage > static_cast<uint8_t>(PareStorage::kCoded)) {
+  if (storage > static_cast<uint8_t>(PareStorage::kScaled)) {
     r.fail(fmt::format("tensor '{}': unknown storage {}", t.name, storage));
     return t;
   }

@@ -15,8 +15,8 @@ struct Replacement {
   const char* to;
 };
 
-// transformers.ViTForImageClassification. The order matters: ".output.dense." is part of
-// ".attention.output.dense.".
+// transformers.ViTForImageClassification: the names in its files, then those that version 5 gives the
+// same tensors in memory. The order matters: ".output.dense." is part of ".attention.output.dense.".
 constexpr Replacement kHuggingFace[] = {
     {"embeddings.cls_token", "cls_token"},
     {"embeddings.position_embeddings", "pos_embed"},
@@ -30,6 +30,11 @@ constexpr Replacement kHuggingFace[] = {
     {".attention.output.dense.", ".attn.proj."},
     {".intermediate.dense.", ".mlp.fc1."},
     {".output.dense.", ".mlp.fc2."},
+    {"layers.", "blocks."},
+    {".attention.q_proj.", ".attn.q."},
+    {".attention.k_proj.", ".attn.k."},
+    {".attention.v_proj.", ".attn.v."},
+    {".attention.o_proj.", ".attn.proj."},
     {"layernorm.", "norm."},
     {"classifier.", "head."},
 };
