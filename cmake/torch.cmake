@@ -42,4 +42,3 @@ set_target_properties(Torch::cpu PROPERTIES
 target_link_libraries(Torch::cpu INTERFACE Torch::c10)
 target_link_options(Torch::cpu INTERFACE "LINKER:--no-as-needed"
                     "LINKER:-rpath-link,${torch_root}/nvidia/cu13/lib")
-set(PARE_TORCH_RPATH ${torch_root}/torch/lib)

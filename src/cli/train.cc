@@ -1,0 +1,260 @@
+// pare train: trains a model by a recipe.
+
+#include "train/train.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+
+#include "base/assets.h"
+#include "base/file.h"
+#include "base/stats.h"
+#include "cli/command.h"
+#include "cli/train_progress.h"
+#include "graph/model_file.h"
+#include "models/models.h"
+#include "train/recipe.h"
+
+namespace pare {
+namespace {
+
+struct Options {
+  std::string model;
+  std::string recipe;
+  std::string folder;
+  std::vector<std::string> settings;  // --set
+  // Shorthands for --set, as written: "train.epochs=3".
+  std::vector<std::string> shorthands;
+  bool resume = false;
+  bool show_recipe = false;
+  bool show_fields = false;
+  bool strict = false;
+  int threads = 0;
+  std::string device = "cpu";
+};
+
+// Only a signal handler may be global: it gets no argument.
+std::atomic<bool> stop_asked = false;
+
+extern "C" void ask_to_stop(int signal) {
+  // A second Ctrl-C ends the program at once.
+  std::signal(signal, SIG_DFL);
+  stop_asked = true;
+}
+
+bool is_model_file(const std::string& name) {
+  return name.ends_with(".onnx") || name.ends_with(".pare");
+}
+
+// The recipe that serves a model when none is named: its own, its family's, or fine-tuning for a
+// file.
+std::string recipe_for(const std::string& model) {
+  const std::vector<std::string> names = builtin_recipe_names();
+  if (std::find(names.begin(), names.end(), model) != names.end()) return model;
+  if (is_model_file(model)) return "finetune";
+  return model.starts_with("vit") ? "vit-seed" : "wrn-16-8";
+}
+
+Result<TrainRecipe> resolve_recipe(const Options& o) {
+  if (o.resume) {
+    if (!o.model.empty() || !o.recipe.empty() || !o.settings.empty() || !o.shorthands.empty()) {
+      return invalid_argument(
+          "--resume goes on with the folder's own recipe: only --out, --threads and --device go "
+          "with it");
+    }
+    return load_train_recipe(o.folder + "/recipe.toml");
+  }
+  if (o.model.empty() && o.recipe.empty()) {
+    return invalid_argument("what to train? Name it with --model or --recipe");
+  }
+  PARE_ASSIGN_OR_RETURN(TrainRecipe recipe,
+                        load_train_recipe(o.recipe.empty() ? recipe_for(o.model) : o.recipe));
+  if (!o.model.empty()) recipe.model.name = o.model;
+  for (const auto* list : {&o.shorthands, &o.settings}) {
+    for (const std::string& assignment : *list) {
+      PARE_RETURN_IF_ERROR(set_recipe_field(recipe, assignment));
+    }
+  }
+  PARE_RETURN_IF_ERROR(check_train_recipe(recipe));
+  return recipe;
+}
+
+// "runs/vit-ti_4-vit-seed": where a run goes that is given no folder.
+std::string default_folder(const TrainRecipe& recipe) {
+  std::string stem = recipe.model.name;
+  if (const size_t slash = stem.rfind('/'); is_model_file(stem) && slash != std::string::npos) {
+    stem = stem.substr(slash + 1);
+  }
+  std::replace(stem.begin(), stem.end(), '/', '_');
+  return "runs/" + (recipe.name == stem || recipe.name.empty() ? stem : stem + "-" + recipe.name);
+}
+
+Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, bool strict) {
+  DatasetOptions options;
+  options.path = recipe.data.path;
+  options.train_fraction = recipe.data.train_fraction;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.image_size = recipe.data.image_size;
+  options.strict = strict;
+  if (imported != nullptr && options.image_size == 0) {
+    options.image_size = imported->contract.height;
+    options.resize = imported->contract.resize;
+  }
+  return open_dataset(options);
+}
+
+// The size a built-in model is made for.
+Result<int64_t> own_image_size(const std::string& model) {
+  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(model, {.zero_weights = true}));
+  return graph.contract.height;
+}
+
+Result<Graph> load_teacher(const std::string& name) {
+  if (is_model_file(name)) return load_model(name);
+  PARE_ASSIGN_OR_RETURN(const std::string path, find_asset("zoo/" + name + ".pare"));
+  return load_model(path);
+}
+
+// Model and images of a recipe.
+struct Material {
+  Graph graph;
+  DatasetPair data;
+};
+
+Result<Material> load_material(TrainRecipe& recipe, bool strict) {
+  Material m;
+  if (is_model_file(recipe.model.name)) {
+    PARE_ASSIGN_OR_RETURN(m.graph, load_model(recipe.model.name));
+    PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, &m.graph, strict));
+    return m;
+  }
+  if (recipe.data.image_size == 0) {
+    PARE_ASSIGN_OR_RETURN(recipe.data.image_size, own_image_size(recipe.model.name));
+  }
+  PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, nullptr, strict));
+  ModelOptions options;
+  options.classes = static_cast<int64_t>(m.data.train->classes().size());
+  options.image_size = m.data.train->image_shape().height;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.training_form = recipe.model.batch_norm;
+  PARE_ASSIGN_OR_RETURN(m.graph, build_model(recipe.model.name, options));
+  return m;
+}
+
+void print_fields() {
+  TrainRecipe recipe;
+  for (const TrainRecipeField& field : recipe_fields(recipe)) {
+    std::string range;
+    if (!field.choices.empty()) range = fmt::format(" ({})", fmt::join(field.choices, ", "));
+    fmt::print("{:28}  {}{}\n", field.key, field.meaning, range);
+  }
+}
+
+void print_result(const TrainRecipe& recipe, const TrainResult& result) {
+  fmt::print("model         {}\n", result.model_path);
+  fmt::print("weights hash  {}\n", result.weights_hash);
+  fmt::print("trained       {} steps in {}\n", result.steps, clock_text(result.seconds));
+  if (result.images == 0) return;
+  const auto right =
+      static_cast<int64_t>(result.top1 / 100 * static_cast<double>(result.images) + 0.5);
+  const Interval interval = wilson_interval(right, result.images);
+  fmt::print("top-1         {:.2f} % ({:.2f} to {:.2f}), top-5 {:.2f} %, on {} images\n",
+             result.top1, 100 * interval.low, 100 * interval.high, result.top5, result.images);
+  if (recipe.data.path.empty()) {
+    fmt::print("trained on the built-in images only: --data DIR takes a whole data set\n");
+  }
+}
+
+Status run_training(Options o) {
+  if (o.show_fields) {
+    print_fields();
+    return ok_status();
+  }
+  if (o.resume && o.folder.empty()) {
+    return invalid_argument("--resume needs the folder of the run (--out)");
+  }
+  PARE_ASSIGN_OR_RETURN(TrainRecipe recipe, resolve_recipe(o));
+  if (o.show_recipe) {
+    fmt::print("{}", recipe_toml(recipe));
+    return ok_status();
+  }
+  PARE_ASSIGN_OR_RETURN(Material material, load_material(recipe, o.strict));
+  std::optional<Graph> teacher;
+  if (!recipe.distil.teacher.empty()) {
+    PARE_ASSIGN_OR_RETURN(teacher, load_teacher(recipe.distil.teacher));
+  }
+  TrainProgress progress(isatty(STDERR_FILENO) != 0);
+  TrainRun run;
+  run.recipe = recipe;
+  run.graph = std::move(material.graph);
+  run.data = std::move(material.data);
+  run.teacher = teacher ? &*teacher : nullptr;
+  run.folder = o.folder.empty() ? default_folder(recipe) : o.folder;
+  run.resume = o.resume;
+  run.threads = o.threads;
+  run.device = o.device;
+  run.stop = &stop_asked;
+  run.events.step = [&progress](const StepReport& r) { progress.step(r); };
+  run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
+  run.events.note = [&progress](const std::string& line) { progress.note(line); };
+  progress.note(fmt::format("{} by recipe {}, on {}, into {}", recipe.model.name, recipe.name,
+                            run.data.train->description(), run.folder));
+  std::signal(SIGINT, ask_to_stop);
+  std::signal(SIGTERM, ask_to_stop);
+  PARE_ASSIGN_OR_RETURN(const TrainResult result, train(run));
+  print_result(recipe, result);
+  return ok_status();
+}
+
+std::function<Status()> set_up(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  const auto shorthand = [&app, o](const std::string& flag, const std::string& key,
+                                   const std::string& help) {
+    app.add_option_function<std::string>(
+        flag, [o, key](const std::string& value) { o->shorthands.push_back(key + "=" + value); },
+        help + " (" + key + ")");
+  };
+  app.add_option("--model", o->model,
+                 "one of `pare models`, or a .onnx or .pare file to fine-tune");
+  shorthand("--data", "data.path",
+            "CIFAR or image folder, cifar10 or cifar100; the built-in images without it");
+  app.add_option("--recipe", o->recipe,
+                 fmt::format("a .toml file or one of {}; the model's own without it",
+                             fmt::join(builtin_recipe_names(), ", ")));
+  app.add_option("--out", o->folder, "folder of the run; runs/<model> without it");
+  app.add_flag("--resume", o->resume, "go on with the run in --out");
+  shorthand("--epochs", "train.epochs", "passes over the training images");
+  shorthand("--batch-size", "train.batch_size", "images in a batch");
+  shorthand("--lr", "optimiser.lr", "learning rate");
+  shorthand("--seed", "train.seed", "of everything random");
+  shorthand("--train-fraction", "data.train_fraction", "share of the training images");
+  shorthand("--teacher", "distil.teacher", "distil from a model file or one of the zoo");
+  app.add_option("--set", o->settings, "any field of the recipe: FIELD=VALUE; may be repeated")
+      ->allow_extra_args(false);
+  app.add_flag("--fields", o->show_fields, "list the fields of a recipe and leave");
+  app.add_flag("--show-recipe", o->show_recipe, "print the resolved recipe and leave");
+  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--device", o->device, "cpu, cuda or auto")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+  app.add_flag("--strict", o->strict, "a broken image stops the run");
+  return [o] { return run_training(*o); };
+}
+
+}  // namespace
+
+Command make_train_command() {
+  return {"train", "train a model by a recipe",
+          "  pare train --model alexnet\n"
+          "  pare train --model vit-seed --data cifar10 --epochs 50 --out runs/vit\n"
+          "  pare train --resume --out runs/vit\n"
+          "  pare train --model mine.onnx --data photos/ --lr 0.005 --teacher alexnet\n"
+          "  pare train --model alexnet --set augment.cutout=12 --set optimiser.kind=adamw\n",
+          set_up};
+}
+
+}  // namespace pare

@@ -1,0 +1,37 @@
+// What `pare train` shows while it works: one line that renews itself on a terminal, plain lines
+// every few seconds elsewhere.
+#ifndef PARE_CLI_TRAIN_PROGRESS_H_
+#define PARE_CLI_TRAIN_PROGRESS_H_
+
+#include <chrono>
+#include <string>
+
+#include "train/train.h"
+
+namespace pare {
+
+class TrainProgress {
+ public:
+  // `terminal`: whether stderr is one.
+  explicit TrainProgress(bool terminal) : terminal_(terminal) {}
+
+  void step(const StepReport& report);
+  void epoch(const EpochReport& report);
+  void note(const std::string& line);
+
+ private:
+  void line(const std::string& text);
+
+  bool terminal_;
+  bool bar_shown_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+// "3/30 [#####-----]  52 %  loss 1.2345  812 images/s  12:03 left"
+std::string progress_text(const StepReport& report);
+// "1:02:03", "2:05"
+std::string clock_text(double seconds);
+
+}  // namespace pare
+
+#endif  // PARE_CLI_TRAIN_PROGRESS_H_
