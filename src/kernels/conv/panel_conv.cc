@@ -284,7 +284,7 @@ void run_task(const Run& run, int64_t task, int worker) {
       pointed_group = group;
     }
     multiply_panel(layout, run.args.packed + group * group_bytes(layout), panel,
-                   {pointers, pixels, run.tap_offsets}, sums);
+                   {pointers, pixels, run.tap_offsets}, sums, layout.width());
     finish.columns = layout.panel_columns(panel);
     finish.first_column = group * layout.columns + panel * layout.width();
     layout.tiles->finish(finish);

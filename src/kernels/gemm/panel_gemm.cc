@@ -83,7 +83,8 @@ void run_task(const Run& run, int64_t task) {
   finish.dst_stride = run.args.dst_stride;
   for (int64_t p = run.grid.first_panel(panel_block); p < run.grid.first_panel(panel_block + 1);
        ++p) {
-    multiply_panel(run.layout, run.args.packed, p, {rows, count, &tap_offset}, sums);
+    multiply_panel(run.layout, run.args.packed, p, {rows, count, &tap_offset}, sums,
+                   run.layout.width());
     finish.columns = run.layout.panel_columns(p);
     finish.first_column = p * run.layout.width();
     run.layout.tiles->finish(finish);
@@ -146,13 +147,7 @@ void matmul_task(const PanelLayout& layout, const MatMulProblem& p, const MatMul
                  int64_t i, std::byte* packed) {
   const float* a = args.a + args.a_offsets[static_cast<size_t>(i)];
   const float* b = args.b + args.b_offsets[static_cast<size_t>(i)];
-  if (p.transpose_b) {
-    pack_panels<float>(layout, packed,
-                       [&](int64_t n, int64_t, int64_t k) { return b[n * args.b_stride + k]; });
-  } else {
-    pack_panels<float>(layout, packed,
-                       [&](int64_t n, int64_t, int64_t k) { return b[k * args.b_stride + n]; });
-  }
+  pack_floats(layout, b, args.b_stride, p.transpose_b, packed);
   alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
   const void* rows[kMaxBlockRows];
   const int64_t tap_offset = 0;
@@ -161,7 +156,7 @@ void matmul_task(const PanelLayout& layout, const MatMulProblem& p, const MatMul
     const int64_t count = std::min(kMaxBlockRows, p.m - first);
     for (int64_t r = 0; r < count; ++r) rows[r] = a + (first + r) * args.a_stride;
     for (int64_t panel = 0; panel < layout.panels(); ++panel) {
-      multiply_panel(layout, packed, panel, {rows, count, &tap_offset}, sums);
+      multiply_panel(layout, packed, panel, {rows, count, &tap_offset}, sums, layout.width());
       layout.tiles->finish({sums, layout.width(), count, layout.panel_columns(panel), &nothing,
                             first, panel * layout.width(), StoredType::kFloat32,
                             args.dst + i * p.m * p.n, p.n});

@@ -1,5 +1,7 @@
 #include "kernels/gemm/panels.h"
 
+#include <emmintrin.h>
+
 namespace pare {
 namespace {
 
@@ -16,9 +18,8 @@ struct Stretch {
 };
 
 void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t vectors,
-                      const PanelRows& rows, const Stretch& s, void* sums) {
+                      const PanelRows& rows, const Stretch& s, void* sums, int64_t sums_stride) {
   const TileSet& tiles = *layout.tiles;
-  const int64_t width = layout.width();
   const int64_t depth = s.tap * layout.stored_k() + s.first_k;
   // first_k is a multiple of the group.
   const int64_t start_bytes = s.first_k * tiles.src_bytes;
@@ -33,44 +34,91 @@ void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t
   args.taps = s.taps;
   args.k = s.k;
   args.panel = panel + depth * vectors * tiles.lanes * tiles.weight_bytes;
-  args.sums_stride = width;
+  args.sums_stride = sums_stride;
   args.accumulate = depth > 0;
   const int64_t count = (rows.count + tiles.max_rows - 1) / tiles.max_rows;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t first = rows.count * i / count;
     const int64_t last = rows.count * (i + 1) / count;
     args.rows = rows.rows + first;
-    args.sums = static_cast<std::byte*>(sums) + first * width * 4;
+    args.sums = static_cast<std::byte*>(sums) + first * sums_stride * 4;
     tiles.tiles[last - first - 1][vectors - 1](args);
+  }
+}
+
+// dst[c][r] = src[r][c] for rows x columns elements, four by four.
+void transpose(const float* src, int64_t src_stride, int64_t rows, int64_t columns, float* dst,
+               int64_t dst_stride) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const float* s = src + r * src_stride;
+    int64_t c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      __m128 a = _mm_loadu_ps(s + c);
+      __m128 b = _mm_loadu_ps(s + src_stride + c);
+      __m128 d = _mm_loadu_ps(s + 2 * src_stride + c);
+      __m128 e = _mm_loadu_ps(s + 3 * src_stride + c);
+      _MM_TRANSPOSE4_PS(a, b, d, e);
+      _mm_storeu_ps(dst + c * dst_stride + r, a);
+      _mm_storeu_ps(dst + (c + 1) * dst_stride + r, b);
+      _mm_storeu_ps(dst + (c + 2) * dst_stride + r, d);
+      _mm_storeu_ps(dst + (c + 3) * dst_stride + r, e);
+    }
+    for (; c < columns; ++c) {
+      for (int64_t i = 0; i < 4; ++i) dst[c * dst_stride + r + i] = s[i * src_stride + c];
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) dst[c * dst_stride + r] = src[r * src_stride + c];
   }
 }
 
 }  // namespace
 
 void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
-                    const PanelRows& rows, void* sums) {
+                    const PanelRows& rows, void* sums, int64_t sums_stride) {
   const TileSet& tiles = *layout.tiles;
   const std::byte* panel = packed + layout.panel_offset(p);
   const int64_t vectors = layout.panel_vectors(p);
   const int64_t k_bytes = vectors * tiles.lanes * tiles.weight_bytes;
   const int64_t fit = kStretchBytes / k_bytes / tiles.group * tiles.group;
   if (rows.count <= tiles.max_rows || layout.taps * layout.k <= fit) {
-    multiply_stretch(layout, panel, vectors, rows, {0, layout.taps, 0, layout.k}, sums);
+    multiply_stretch(layout, panel, vectors, rows, {0, layout.taps, 0, layout.k}, sums,
+                     sums_stride);
     return;
   }
   if (layout.k <= fit) {
     const int64_t taps = fit / layout.k;
     for (int64_t tap = 0; tap < layout.taps; tap += taps) {
       const int64_t n = std::min(taps, layout.taps - tap);
-      multiply_stretch(layout, panel, vectors, rows, {tap, n, 0, layout.k}, sums);
+      multiply_stretch(layout, panel, vectors, rows, {tap, n, 0, layout.k}, sums, sums_stride);
     }
     return;
   }
   for (int64_t tap = 0; tap < layout.taps; ++tap) {
     for (int64_t k = 0; k < layout.k; k += fit) {
       const int64_t n = std::min(fit, layout.k - k);
-      multiply_stretch(layout, panel, vectors, rows, {tap, 1, k, n}, sums);
+      multiply_stretch(layout, panel, vectors, rows, {tap, 1, k, n}, sums, sums_stride);
     }
+  }
+}
+
+void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bool transposed,
+                 std::byte* packed) {
+  auto* dst = reinterpret_cast<float*>(packed);
+  for (int64_t p = 0; p < layout.panels(); ++p) {
+    const int64_t columns = layout.panel_columns(p);
+    const int64_t stored = layout.panel_vectors(p) * layout.tiles->lanes;
+    const int64_t first = p * layout.width();
+    if (transposed) {
+      transpose(src + first * stride, stride, columns, layout.k, dst, stored);
+    }
+    for (int64_t k = 0; k < layout.k; ++k) {
+      float* row = dst + k * stored;
+      if (!transposed) std::copy_n(src + k * stride + first, columns, row);
+      std::fill(row + columns, row + stored, 0.0F);
+    }
+    dst += layout.k * stored;
   }
 }
 

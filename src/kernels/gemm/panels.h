@@ -65,10 +65,15 @@ struct PanelRows {
   const int64_t* tap_offsets = nullptr;
 };
 
-// sums[count][layout.width()] = rows times panel p. The sums are 64-byte aligned and hold
-// count * width() elements of four bytes.
+// sums[count][panel_columns(p), rounded up to whole vectors] = rows times panel p, `sums_stride`
+// elements of four bytes from row to row.
 void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
-                    const PanelRows& rows, void* sums);
+                    const PanelRows& rows, void* sums, int64_t sums_stride);
+
+// Packs one tap of float32 weights quickly, for products of activations: element (k, column) stands
+// at src + k * stride + column, or with `transposed` at src + column * stride + k.
+void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bool transposed,
+                 std::byte* packed);
 
 // How a product of m rows is cut into tasks: blocks of rows by blocks of panels. A function of the
 // sizes alone.

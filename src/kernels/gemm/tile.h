@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "kernels/epilogue.h"
+#include "kernels/simd/stored_type.h"
 
 namespace pare {
 
@@ -37,8 +38,6 @@ struct TileArgs {
   int64_t sums_stride;  // elements
   bool accumulate;      // false: sums start at zero
 };
-
-enum class StoredType : uint8_t { kFloat32, kBFloat16, kFloat16, kUInt8 };
 
 // What becomes of a block of finished sums: epilogue.h.
 struct FinishArgs {

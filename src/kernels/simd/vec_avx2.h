@@ -49,6 +49,21 @@ struct V {
   static F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
   static M less(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static F select(M m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
+  static F first_or(F v, F other, int64_t n) {
+    return _mm256_blendv_ps(other, v, _mm256_castsi256_ps(first(n)));
+  }
+  static float sum_of_16(const F (&v)[2]) {
+    const __m256 eight = _mm256_add_ps(v[0], v[1]);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float max_of_16(const F (&v)[2]) {
+    const __m256 eight = _mm256_max_ps(v[0], v[1]);
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
   static F scale_by_power(F v, F n) {
     return _mm256_castsi256_ps(
         _mm256_add_epi32(_mm256_castps_si256(v), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));

@@ -45,6 +45,13 @@ struct V {
   static F abs(F a) { return _mm512_abs_ps(a); }
   static M less(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static F select(M m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
+  // v in the first n lanes, `other` in the rest.
+  static F first_or(F v, F other, int64_t n) { return _mm512_mask_blend_ps(first(n), other, v); }
+  // Adds sixteen lanes: i and i + 8, then i and i + 4, i + 2, i + 1.
+  static float sum_of_16(const F (&v)[1]) {
+    return halve(_mm256_add_ps(_mm512_castps512_ps256(v[0]), _mm512_extractf32x8_ps(v[0], 1)));
+  }
+  static float max_of_16(const F (&v)[1]) { return _mm512_reduce_max_ps(v[0]); }
   // v * 2^n for an integral n with both v and the result normal.
   static F scale_by_power(F v, F n) {
     return _mm512_castsi512_ps(
@@ -94,6 +101,13 @@ struct V {
   // Lanes are in 0 … 255.
   static void to_uint8_n(uint8_t* p, I v, int64_t n) {
     _mm_mask_storeu_epi8(p, first(n), _mm512_cvtepi32_epi8(v));
+  }
+
+ private:
+  static float halve(__m256 v) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
 };
 
