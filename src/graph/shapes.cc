@@ -16,10 +16,6 @@
 namespace pare {
 namespace {
 
-// No layer has such a size, so that nothing divides or broadcasts by accident.
-constexpr int64_t kFirstBatch = 1009;
-constexpr int64_t kSecondBatch = 1013;
-
 // All sizes in range, and so their product; a zero does not excuse the others.
 Status check_sizes(const Node& node, const ValueInfo& info) {
   Shape nonzero = info.shape;

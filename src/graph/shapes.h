@@ -14,6 +14,11 @@ namespace pare {
 inline constexpr int64_t kMinOpset = 17;
 inline constexpr int64_t kMaxOpset = 21;
 
+// The two numbers of images with which a graph of an open batch is inferred: primes, and of a size
+// that no layer has, so that nothing divides or broadcasts by accident.
+inline constexpr int64_t kFirstBatch = 1009;
+inline constexpr int64_t kSecondBatch = 1013;
+
 // Puts the inferred types and shapes into graph.outputs, whose names are already set.
 Status set_output_shapes(Graph& graph);
 
