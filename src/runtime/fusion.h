@@ -1,11 +1,12 @@
 // Fusion: which nodes of a prepared graph run as one step.
 //
 // Three kinds of group, each emitted where its last node stands:
-//   product  Conv, Gemm, MatMul, MatMulInteger or ConvInteger with what may follow it: bias,
-//            residual addition, activation, quantisation (epilogue.h). If its operands are
-//            dequantised integers, the product is an integer one.
-//   chain    elementwise float operations in a row, quantising and dequantising included
-//   tail     another operator (norm, attention, pooling) whose float result is quantised at once
+//   product  Conv, Gemm, MatMul or MatMulInteger with what may follow it: bias, residual addition,
+//            activation, quantisation (epilogue.h). If its operands are dequantised integers, the
+//            product is an integer one.
+//   chain    elementwise float operations in a row; operands that are dequantised integers are read
+//            as integers
+//   tail     a layer norm, attention or mean whose float result is quantised at once
 // A value that somebody else reads, or that is to be shown, ends a group.
 #ifndef PARE_RUNTIME_FUSION_H_
 #define PARE_RUNTIME_FUSION_H_
@@ -17,38 +18,33 @@
 #include <unordered_set>
 #include <vector>
 
-#include "pare/status.h"
-
 #include "graph/graph.h"
 #include "graph/operators.h"
 #include "kernels/epilogue.h"
+#include "runtime/operator_kinds.h"
 
 namespace pare {
 
-// One scale and zero point of a whole tensor.
-struct Quantisation {
-  float scale = 1.0F;
-  int32_t zero_point = 0;
-  DType type = DType::kUInt8;
-};
-
 struct ProductGroup {
-  int anchor = -1;         // the product's node
-  std::vector<int> nodes;  // all of them, ascending
-  std::string source;   // what the product reads: before DequantizeLinear if it is an integer one
-  std::string weights;  // likewise
-  std::string weight_scale;  // integer product: the scale initializer, of one or N elements
-  std::string int_bias;      // integer product: an int32 initializer scaled by x_scale * w_scale
-  std::string bias;          // float32, one for each output channel
+  int anchor = -1;           // the product's node
+  std::vector<int> nodes;    // all that run with it, ascending
+  std::string source;        // what the product reads: integers, if it is an integer product
+  std::string weights;       // likewise
+  std::string weight_scale;  // integer product: initializer of one or N elements
+  std::string int_bias;      // integer product: int32 initializer in units of x_scale * w_scale
+  std::string bias;          // float, one for each output channel or one for all; times bias_factor
+  float bias_factor = 1.0F;
   std::string residual;
   Activation activation = Activation::kNone;
   float alpha = 0.0F;
   float beta = 0.0F;
   std::optional<Quantisation> source_quantisation;  // an integer product
   std::optional<Quantisation> output_quantisation;
-  // MatMulInteger/ConvInteger: values computed while running.
-  std::string dynamic_scale;       // the scale of the source
-  std::string dynamic_zero_point;  // its zero point
+  // MatMulInteger of a dynamically quantised source: its scale and zero point, made while running.
+  std::string dynamic_scale;
+  std::string dynamic_zero_point;
+  // Both operands vary, or a Gemm's C is no bias: the product stands alone and runs as it is.
+  bool general = false;
   std::string output;
 };
 
@@ -58,8 +54,7 @@ struct ChainGroup {
 };
 
 struct TailGroup {
-  int anchor = -1;
-  std::vector<int> nodes;
+  int quantize = -1;  // the QuantizeLinear node
   Quantisation quantisation;
   std::string output;
 };
@@ -67,8 +62,8 @@ struct TailGroup {
 struct Fusion {
   std::vector<bool> skipped;                       // nodes that some group swallows or nobody needs
   std::unordered_map<int, ProductGroup> products;  // by the group's last node
-  std::unordered_map<int, ChainGroup> chains;
-  std::unordered_map<int, TailGroup> tails;
+  std::unordered_map<int, ChainGroup> chains;      // likewise
+  std::unordered_map<int, TailGroup> tails;        // by the layer's node
 };
 
 struct FusionOptions {

@@ -43,6 +43,7 @@ ConvProblem conv_problem(const Shape& in, const Shape& weights, const Window& w,
 Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   const Node& node = lowering.graph().nodes[static_cast<size_t>(group.anchor)];
   const std::string where = fmt::format("node '{}' ({})", node.name, node.op);
+  if (group.general) return unsupported(where + ": the weights and bias must be constants");
   PARE_ASSIGN_OR_RETURN(View src, lowering.value(group.source));
   const Shape& weights_shape = lowering.info(group.weights).shape;
   if (weights_shape.size() != 4) {

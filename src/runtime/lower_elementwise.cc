@@ -24,6 +24,8 @@ class ChainBuilder {
 
  private:
   Status start();
+  // A value as an operand, integers where it is their dequantised form.
+  Result<ElementwiseOperand> operand(const std::string& value, View& view);
   Status add(const Node& node);
   Status add_unary(const Node& node, LoopOp op);
   Status add_clip(const Node& node);
@@ -65,12 +67,29 @@ Status ChainBuilder::start() {
       full(first.inputs[1])) {
     running_ = first.inputs[1];
   }
-  PARE_ASSIGN_OR_RETURN(const View view, lowering_.value(running_));
+  View view;
+  PARE_ASSIGN_OR_RETURN(ElementwiseOperand first_operand, operand(running_, view));
   problem_.shape = shape_;
-  problem_.operands.push_back({.type = view.type, .strides = broadcast_strides(view, shape_)});
+  problem_.operands.push_back(std::move(first_operand));
   views_.push_back(view);
   problem_.dst.type = lowering_.info(output_).type;
   return ok_status();
+}
+
+Result<ElementwiseOperand> ChainBuilder::operand(const std::string& value, View& view) {
+  const Node* from = lowering_.producer(value);
+  std::optional<Quantisation> q;
+  if (from != nullptr && from->op == "DequantizeLinear" &&
+      lowering_.constant(from->inputs[0]) == nullptr) {
+    q = uniform_quantisation(lowering_.graph(), lowering_.infos(), *from);
+  }
+  PARE_ASSIGN_OR_RETURN(view, lowering_.value(q ? from->inputs[0] : value));
+  ElementwiseOperand operand{.type = view.type, .strides = broadcast_strides(view, shape_)};
+  if (q) {
+    operand.zero_point = q->zero_point;
+    operand.scale = q->scale;
+  }
+  return operand;
 }
 
 Status ChainBuilder::add(const Node& node) {
@@ -107,21 +126,19 @@ Status ChainBuilder::add_unary(const Node& node, LoopOp op) {
 
 Status ChainBuilder::add_operand(const Node& node, const std::string& value, LoopOp op,
                                  bool reversed, std::optional<int64_t> axis) {
-  PARE_ASSIGN_OR_RETURN(const View view, lowering_.value(value));
-  ElementwiseOperand operand{.type = view.type};
+  View view;
+  PARE_ASSIGN_OR_RETURN(ElementwiseOperand added, operand(value, view));
   if (axis) {
-    operand.strides.assign(shape_.size(), 0);
-    if (view.size() != 1) operand.strides[static_cast<size_t>(*axis)] = 1;
-  } else {
-    operand.strides = broadcast_strides(view, shape_);
+    added.strides.assign(shape_.size(), 0);
+    if (view.size() != 1) added.strides[static_cast<size_t>(*axis)] = 1;
   }
-  if (operand.type == DType::kFloat64 || operand.type == DType::kInt64) {
+  if (!is_program_source(added.type)) {
     return unsupported(fmt::format("node '{}' ({}): operand '{}' of {} beside float32", node.name,
-                                   node.op, value, dtype_name(operand.type)));
+                                   node.op, value, dtype_name(added.type)));
   }
   problem_.program.push_back(
       {.op = op, .operand = static_cast<int>(problem_.operands.size()), .reversed = reversed});
-  problem_.operands.push_back(std::move(operand));
+  problem_.operands.push_back(std::move(added));
   views_.push_back(view);
   return ok_status();
 }
@@ -178,6 +195,11 @@ Status ChainBuilder::add_quantize(const Node& node) {
 }
 
 Status ChainBuilder::add_dequantize(const Node& node) {
+  if (const auto q = uniform_quantisation(lowering_.graph(), lowering_.infos(), node)) {
+    problem_.operands[0].zero_point = q->zero_point;
+    problem_.operands[0].scale = q->scale;
+    return ok_status();
+  }
   PARE_ASSIGN_OR_RETURN(problem_.operands[0].zero_point, uniform_zero_point(lowering_, node));
   PARE_ASSIGN_OR_RETURN(const int64_t axis, quantisation_axis(lowering_, node));
   return add_operand(node, node.inputs[1], LoopOp::kMul, false, axis);

@@ -49,7 +49,6 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   const Node& node = lowering.graph().nodes[static_cast<size_t>(group.anchor)];
   const std::string where = fmt::format("node '{}' ({})", node.name, node.op);
   const Shape& weights_shape = lowering.info(group.weights).shape;
-  if (weights_shape.size() != 2) return lower_matmul(lowering, group);
   const bool transposed = is_gemm(node) && node.int_attribute("transB", 0) != 0;
   const float alpha = is_gemm(node) ? node.float_attribute("alpha", 1.0F) : 1.0F;
   const bool integer = group.source_quantisation || !group.dynamic_scale.empty();

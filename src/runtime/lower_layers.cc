@@ -13,6 +13,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
 #include "kernels/reduce/reduce.h"
+#include "runtime/fusion.h"
 #include "runtime/lower.h"
 #include "runtime/operator_kinds.h"
 #include "runtime/views.h"
@@ -67,7 +68,10 @@ Status lower_norm(Lowering& lowering, const Node& node) {
   problem.rows = problem.cols == 0 ? 0 : src.size() / problem.cols;
   problem.epsilon = node.float_attribute("epsilon", 1e-5F);
   problem.src_type = src.type;
-  problem.dst_type = lowering.info(node.outputs[0]).type;
+  const TailGroup* tail = lowering.tail(node);
+  const Quantisation rounding = tail == nullptr ? Quantisation() : tail->quantisation;
+  const std::string& output = tail == nullptr ? node.outputs[0] : tail->output;
+  problem.dst_type = lowering.info(output).type;
   View gamma;
   View beta;
   Step step;
@@ -97,11 +101,13 @@ Status lower_norm(Lowering& lowering, const Node& node) {
     if (gamma.buffer >= 0) args.gamma = c.data<float>(gamma);
     if (beta.buffer >= 0) args.beta = c.data<float>(beta);
     args.dst = c.data(dst);
+    args.out_scale = rounding.scale;
+    args.out_zero_point = rounding.zero_point;
     norm_run(*kernel, problem, args, c.pool());
     return ok_status();
   };
   lowering.emit(std::move(step));
-  lowering.bind(node.outputs[0], dst);
+  lowering.bind(output, dst);
   return ok_status();
 }
 
@@ -135,9 +141,12 @@ Status lower_attention(Lowering& lowering, const Node& node) {
   problem.qk_dim = q.shape[2] / heads;
   problem.v_dim = v.shape[2] / heads;
   problem.scale = node.float_attribute("scale", 1.0F);
-  problem.dst_type = lowering.info(node.outputs[0]).type;
+  const TailGroup* tail = lowering.tail(node);
+  const Quantisation rounding = tail == nullptr ? Quantisation() : tail->quantisation;
+  const std::string& output = tail == nullptr ? node.outputs[0] : tail->output;
+  problem.dst_type = lowering.info(output).type;
   PARE_ASSIGN_OR_RETURN(const auto choice, choose_attention(problem, lowering.kernels()));
-  const View dst = lowering.allocate(problem.dst_type, lowering.info(node.outputs[0]).shape);
+  const View dst = lowering.allocate(problem.dst_type, lowering.info(output).shape);
   const auto strides = [](const View& view, int64_t dim) {
     return AttentionStrides{view.strides[0], view.strides[1], dim};
   };
@@ -157,12 +166,14 @@ Status lower_attention(Lowering& lowering, const Node& node) {
     args.k_strides = strides(k, problem.qk_dim);
     args.v_strides = strides(v, problem.v_dim);
     args.dst_strides = strides(dst, problem.v_dim);
+    args.out_scale = rounding.scale;
+    args.out_zero_point = rounding.zero_point;
     args.scratch = c.scratch();
     attention_run(*kernel, problem, args, c.pool());
     return ok_status();
   };
   lowering.emit(std::move(step));
-  lowering.bind(node.outputs[0], dst);
+  lowering.bind(output, dst);
   return ok_status();
 }
 
@@ -270,8 +281,9 @@ Status lower_reduce(Lowering& lowering, const Node& node) {
     lowering.bind(node.outputs[0], src);
     return ok_status();
   }
-  for (int64_t d = 0; axes.empty() && d < rank; ++d) axes.push_back(d);
-  if (rank == 0) axes.clear();
+  if (axes.empty()) {
+    for (int64_t d = 0; d < rank; ++d) axes.push_back(d);
+  }
   PARE_ASSIGN_OR_RETURN(axes, normalised_axes(context, std::move(axes), rank));
   const ValueInfo& out = lowering.info(node.outputs[0]);
   if (node.op == "ReduceMean" && rank == 4 && axes == std::vector<int64_t>{2, 3} &&

@@ -92,6 +92,11 @@ const Node* Lowering::producer(const std::string& value) const {
   return i < 0 ? nullptr : &graph_.nodes[static_cast<size_t>(i)];
 }
 
+const TailGroup* Lowering::tail(const Node& node) const {
+  const auto it = fusion_.tails.find(static_cast<int>(&node - graph_.nodes.data()));
+  return it == fusion_.tails.end() ? nullptr : &it->second;
+}
+
 Result<Tensor> Lowering::float_constant(const std::string& value) {
   if (const Tensor* t = constant(value); t != nullptr) {
     if (t->empty()) return internal_error("the weights '" + value + "' were released");
@@ -132,9 +137,7 @@ Result<Tensor> Lowering::stored_constant(const std::string& value) {
 }
 
 bool Lowering::follows_constant(const std::string& value) const {
-  const Node* node = producer(value);
-  return node != nullptr && (node->op == "DequantizeLinear" || node->op == "Cast") &&
-         graph_.find_initializer(node->inputs[0]) != nullptr;
+  return pare::follows_constant(graph_, index_, value);
 }
 
 bool Lowering::follows_relu(const std::string& value) const {
@@ -285,7 +288,6 @@ Result<View> Lowering::converted(const View& view, DType type, const std::string
 
 Status Lowering::lower_node(size_t index) {
   const int i = static_cast<int>(index);
-  if (fusion_.skipped[index]) return ok_status();
   const Node& node = graph_.nodes[index];
   if (auto it = fusion_.products.find(i); it != fusion_.products.end()) {
     return lower_product(*this, it->second);
@@ -323,8 +325,9 @@ Result<Plan> Lowering::lower() {
     }
   }
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (fusion_.skipped[i]) continue;
     PARE_RETURN_IF_ERROR(lower_node(i));
-    if (!fusion_.skipped[i]) PARE_RETURN_IF_ERROR(add_taps(graph_.nodes[i]));
+    if (options_.keep_all || !kept_.empty()) PARE_RETURN_IF_ERROR(add_taps(graph_.nodes[i]));
   }
   PARE_RETURN_IF_ERROR(finish());
   plan_memory(plan_);

@@ -54,6 +54,7 @@ struct PlanOptions {
 
 struct ElementwiseProblem;
 struct Fusion;
+struct TailGroup;
 
 class Lowering {
  public:
@@ -66,6 +67,11 @@ class Lowering {
   const Graph& graph() const { return graph_; }
   const Fusion& fusion() const { return fusion_; }
   const PlanOptions& options() const { return options_; }
+  const ValueInfos& infos() const { return inference_.infos; }
+  // The node that computes `value`, or nullptr.
+  const Node* producer(const std::string& value) const;
+  // The quantisation that runs with a layer, or nullptr.
+  const TailGroup* tail(const Node& node) const;
   const KernelRequest& kernels() const { return options_.kernels; }
   WeightStore& weights() { return weights_; }
   const ValueInfo& info(const std::string& value) const { return inference_.infos.at(value); }
@@ -132,9 +138,6 @@ class Lowering {
   Status lower_node(size_t index);
   Status add_taps(const Node& node);
   Status finish();
-
-  // The node that computes `value`, or nullptr.
-  const Node* producer(const std::string& value) const;
 
   const Graph& graph_;
   GraphIndex index_;

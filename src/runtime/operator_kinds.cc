@@ -56,6 +56,50 @@ bool is_program_float(DType type) {
   return type == DType::kFloat32 || type == DType::kFloat16 || type == DType::kBFloat16;
 }
 
+bool is_program_source(DType type) {
+  return is_program_float(type) || type == DType::kUInt8 || type == DType::kInt8 ||
+         type == DType::kInt32 || type == DType::kBool;
+}
+
+bool all_zero(const Tensor* tensor) {
+  if (tensor == nullptr || is_floating(tensor->type())) return false;
+  const auto values = to_int64_vector(*tensor);
+  return values.ok() &&
+         std::all_of(values->begin(), values->end(), [](int64_t v) { return v == 0; });
+}
+
+bool follows_constant(const Graph& graph, const GraphIndex& index, const std::string& value) {
+  const int i = index.producer(value);
+  if (i < 0) return false;
+  const Node& node = graph.nodes[static_cast<size_t>(i)];
+  const bool small = node.op == "DequantizeLinear" || node.op == "Cast";
+  return small && graph.find_initializer(node.inputs[0]) != nullptr;
+}
+
+std::optional<Quantisation> uniform_quantisation(const Graph& graph, const ValueInfos& infos,
+                                                 const Node& node) {
+  const bool quantize = node.op == "QuantizeLinear";
+  if (!node.domain.empty() || (!quantize && node.op != "DequantizeLinear")) return std::nullopt;
+  Quantisation q;
+  q.type = infos.at(quantize ? node.outputs[0] : node.inputs[0]).type;
+  const Tensor* scale = graph.find_initializer(node.inputs[1]);
+  if (scale == nullptr || scale->size() != 1 ||
+      (q.type != DType::kUInt8 && q.type != DType::kInt8)) {
+    return std::nullopt;
+  }
+  q.scale = to_float_vector(*scale)[0];
+  // Scales of no use (0, negative, NaN) are left to the operator alone.
+  if (!(q.scale > 0.0F)) return std::nullopt;
+  if (node.has_input(2)) {
+    const Tensor* zero = graph.find_initializer(node.inputs[2]);
+    if (zero == nullptr || zero->size() != 1) return std::nullopt;
+    const auto values = to_int64_vector(*zero);
+    if (!values.ok()) return std::nullopt;
+    q.zero_point = static_cast<int32_t>((*values)[0]);
+  }
+  return q;
+}
+
 Result<int32_t> uniform_zero_point(Lowering& lowering, const Node& node) {
   if (!node.has_input(2)) return 0;
   const Tensor* tensor = lowering.constant(node.inputs[2]);

@@ -17,12 +17,31 @@ namespace pare {
 
 class Lowering;
 
+// One scale and zero point of a whole tensor.
+struct Quantisation {
+  float scale = 1.0F;
+  int32_t zero_point = 0;
+  DType type = DType::kUInt8;
+};
+// Of a QuantizeLinear or DequantizeLinear with one constant scale and zero point and an 8-bit code;
+// nullopt for others.
+std::optional<Quantisation> uniform_quantisation(const Graph& graph, const ValueInfos& infos,
+                                                 const Node& node);
+// Whether `value` is a constant behind DequantizeLinear or a Cast that keeps it small.
+bool follows_constant(const Graph& graph, const GraphIndex& index, const std::string& value);
+// Absent counts as not zero.
+bool all_zero(const Tensor* tensor);
+// Operands of a chain at most; the elementwise kernels take no more.
+inline constexpr size_t kMaxChainOperands = 16;
+
 // The loop of an elementwise float operator of one (non-parameter) input; Clip is not among them.
 std::optional<LoopOp> unary_loop(const Node& node);
 // The loop of one that combines its inputs.
 std::optional<LoopOp> binary_loop(const std::string& op);
 // Types that an elementwise program computes with.
 bool is_program_float(DType type);
+// Types that it can read.
+bool is_program_source(DType type);
 
 // The zero point of QuantizeLinear or DequantizeLinear; different ones in one tensor, or one that
 // is computed while running, are unsupported.

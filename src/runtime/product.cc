@@ -54,11 +54,16 @@ Result<EpiloguePlan> EpiloguePlan::create(Lowering& lowering, const ProductGroup
   if (!group.bias.empty()) {
     const std::string name = group.bias;
     PARE_ASSIGN_OR_RETURN(
-        const Tensor bias, lowering.weights().get(name + "|bias", [&]() -> Result<Tensor> {
-          PARE_ASSIGN_OR_RETURN(const Tensor tensor, lowering.float_constant(name));
-          if (tensor.empty()) return internal_error("the bias '" + name + "' is not a constant");
-          return float_tensor(per_channel(to_float_vector(tensor), weights.channels));
-        }));
+        const Tensor bias,
+        lowering.weights().get(
+            fmt::format("{}|bias|{}", name, group.bias_factor), [&]() -> Result<Tensor> {
+              PARE_ASSIGN_OR_RETURN(const Tensor tensor, lowering.float_constant(name));
+              if (tensor.empty())
+                return internal_error("the bias '" + name + "' is not a constant");
+              std::vector<float> values = per_channel(to_float_vector(tensor), weights.channels);
+              for (float& v : values) v *= group.bias_factor;
+              return float_tensor(values);
+            }));
     plan.bias_ = lowering.stored_view(bias);
   }
   if (group.source_quantisation) {
@@ -206,10 +211,7 @@ Status lower_product(Lowering& lowering, const ProductGroup& group) {
   const bool integer_result = node.op.ends_with("Integer") && group.dynamic_scale.empty();
   if (integer_result) return lower_integer_product(lowering, group);
   if (node.op == "Conv" || node.op == "ConvInteger") return lower_conv(lowering, group);
-  if (lowering.constant(group.weights) == nullptr && !lowering.follows_constant(group.weights)) {
-    return lower_matmul(lowering, group);
-  }
-  return lower_gemm(lowering, group);
+  return group.general ? lower_matmul(lowering, group) : lower_gemm(lowering, group);
 }
 
 }  // namespace pare

@@ -90,13 +90,17 @@ const float* load_piece(const ElementwiseLoops& loops, const ElementwiseOperand&
                         const StridedShape& walk, const void* src, int64_t begin, int64_t n,
                         float* buffer) {
   const bool dense = walk.shape.size() == 1 && walk.strides[0][0] == 1;
-  if (dense && operand.type == DType::kFloat32) return static_cast<const float*>(src) + begin;
+  if (dense && operand.type == DType::kFloat32 && operand.scale == 1.0F)
+    return static_cast<const float*>(src) + begin;
   float* dst = buffer;
   for_each_row(walk, begin, begin + n, [&](const int64_t* offsets, int64_t length) {
     load_row(loops, operand, at(src, offsets[0], operand.type), walk.strides[0].back(), dst,
              length);
     dst += length;
   });
+  if (operand.scale != 1.0F) {
+    loops.unary[static_cast<int>(LoopOp::kScale)](buffer, buffer, n, operand.scale, 0.0F);
+  }
   return buffer;
 }
 

@@ -5,9 +5,9 @@
 //
 //   r = load(operand 0);  for each instruction  r = op(r)  or  r = op(r, load(operand k)); store(r)
 //
-// load converts to float32, integers by float(q - zero_point); store rounds to the float type asked
-// for, or quantises by base/rounding.h. Every operation is rounded to float32 on its own (no fused
-// multiply-add), so a chain gives bit for bit what its operations one by one give.
+// load converts to float32, integers by float(q - zero_point) * scale; store rounds to the float
+// type asked for, or quantises by base/rounding.h. Every operation is rounded to float32 on its own
+// (no fused multiply-add), so a chain gives bit for bit what its operations one by one give.
 //
 // The typed functions below serve what is not float: shape arithmetic, comparisons, masks, casts.
 #ifndef PARE_KERNELS_ELEMENTWISE_ELEMENTWISE_H_
@@ -30,6 +30,7 @@ namespace pare {
 struct ElementwiseOperand {
   DType type = DType::kFloat32;  // float32, float16, bfloat16, int8, uint8, int32 or bool
   int32_t zero_point = 0;        // integers only
+  float scale = 1.0F;            // what a loaded operand is multiplied with; not for dst
   std::vector<int64_t> strides;
 };
 

@@ -31,7 +31,8 @@ enum class LoopOp : uint8_t {
   kRound,
   kSign,
   kSoftplus,
-  kElu,  // alpha
+  kElu,    // alpha
+  kScale,  // r * alpha
   // r = op(r, b)
   kAdd,
   kSub,

@@ -124,6 +124,7 @@ PARE_UNARY_LOOP(round_loop, __builtin_rintf(x))
 PARE_UNARY_LOOP(sign_loop, x > 0.0F ? 1.0F : (x < 0.0F ? -1.0F : x))
 PARE_UNARY_LOOP(softplus_loop, (x > 0.0F ? x : 0.0F) + __builtin_log1pf(exp_value(-__builtin_fabsf(x))))
 PARE_UNARY_LOOP(elu_loop, x < 0.0F ? alpha * (exp_value(x) - 1.0F) : x)
+PARE_UNARY_LOOP(scale_loop, x* alpha)
 #undef PARE_UNARY_LOOP
 
 #define PARE_BINARY_LOOP(name, expression)                                 \
@@ -180,7 +181,7 @@ constexpr ElementwiseLoops make_loops(void (*load_f16)(const uint16_t*, float*, 
   return {{abs_loop, neg_loop, exp_loop, log_loop, sqrt_loop, reciprocal_loop, erf_loop, tanh_loop,
            sigmoid_loop, relu_loop, leaky_relu_loop, clip_loop, gelu_loop, gelu_tanh_loop,
            silu_loop, hard_sigmoid_loop, hard_swish_loop, floor_loop, ceil_loop, round_loop,
-           sign_loop, softplus_loop, elu_loop},
+           sign_loop, softplus_loop, elu_loop, scale_loop},
           {add_loop, sub_loop, mul_loop, div_loop, min_loop, max_loop, pow_loop, prelu_loop},
           load_integers<uint8_t>,
           load_integers<int8_t>,

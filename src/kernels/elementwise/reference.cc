@@ -75,6 +75,7 @@ const ElementwiseLoops kReferenceLoops = {
         PARE_UNARY(x > 0.0F ? 1.0F : (x < 0.0F ? -1.0F : x)),
         PARE_UNARY(std::max(x, 0.0F) + std::log1p(std::exp(-std::fabs(x)))),
         PARE_UNARY(x < 0.0F ? alpha * (std::exp(x) - 1.0F) : x),
+        PARE_UNARY(x* alpha),
     },
     {
         PARE_BINARY(x + y),
