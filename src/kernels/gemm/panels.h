@@ -45,14 +45,16 @@ void pack_panels(const PanelLayout& layout, std::byte* packed, Weights&& weights
   auto* dst = reinterpret_cast<T*>(packed);
   for (int64_t p = 0; p < layout.panels(); ++p) {
     const int64_t first = p * layout.width();
-    const int64_t stored = layout.panel_vectors(p) * layout.tiles->lanes;
+    const int64_t columns = layout.panel_columns(p);
+    const int64_t beyond = (layout.panel_vectors(p) * layout.tiles->lanes - columns) * group;
     for (int64_t tap = 0; tap < layout.taps; ++tap) {
-      for (int64_t k = 0; k < layout.stored_k(); k += group) {
-        for (int64_t c = first; c < first + stored; ++c) {
-          for (int64_t g = k; g < k + group; ++g) {
-            *dst++ = c < layout.columns && g < layout.k ? weights(c, tap, g) : T{};
-          }
+      for (int64_t k = 0; k < layout.k; k += group) {
+        const int64_t whole = std::min(group, layout.k - k);
+        for (int64_t c = first; c < first + columns; ++c) {
+          for (int64_t g = 0; g < whole; ++g) *dst++ = weights(c, tap, k + g);
+          for (int64_t g = whole; g < group; ++g) *dst++ = T{};
         }
+        dst = std::fill_n(dst, beyond, T{});
       }
     }
   }
