@@ -180,7 +180,13 @@ bool Fuser::start_product(ProductGroup& group) const {
     return false;
   }
   if (anchor.op == "Gemm" && !set_gemm_bias(group)) return false;
-  start_integer_product(group);
+  if (start_integer_product(group)) return true;
+  // A convolution reads the bytes of an image as they are.
+  const Node* source = producer(group.source);
+  if (anchor.op == "Conv" && source != nullptr && source->op == "Cast" &&
+      type(source->inputs[0]) == DType::kUInt8 && type(group.source) == DType::kFloat32) {
+    group.source = source->inputs[0];
+  }
   return true;
 }
 

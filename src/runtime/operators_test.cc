@@ -120,7 +120,7 @@ TEST(Operators, AgreeWhenPrepared) {
   for (const OpCase& c : read_cases()) {
     SCOPED_TRACE(c.name);
     OpCase prepared = c;
-    auto graph = prepare_graph(c.graph, {});
+    auto graph = prepare_graph(c.graph);
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     prepared.graph = *std::move(graph);
     prepared.exact = false;

@@ -3,15 +3,18 @@
 #include <utility>
 
 #include "base/cpu_features.h"
+#include "graph/passes.h"
 #include "runtime/constant_folding.h"
 #include "runtime/fusion.h"
+#include "runtime/quantised_passes.h"
 
 namespace pare {
 
-Result<Graph> prepare_graph(Graph graph, const PrepareOptions& options) {
+Result<Graph> prepare_graph(Graph graph) {
   PARE_ASSIGN_OR_RETURN(graph, fold_constants(std::move(graph)));
-  if (!options.optimise) return graph;
-  return graph;
+  PARE_ASSIGN_OR_RETURN(graph, prepare_for_runtime(std::move(graph)));
+  PARE_ASSIGN_OR_RETURN(graph, move_dequantisation_down(std::move(graph)));
+  return fold_constants(std::move(graph));
 }
 
 Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,

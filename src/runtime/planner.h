@@ -16,12 +16,9 @@
 
 namespace pare {
 
-// `optimise`: structural passes (normalisation and batch norm folded into weights, patterns of
-// exporters fused). Without it every value of the graph keeps its name and meaning.
-struct PrepareOptions {
-  bool optimise = true;
-};
-Result<Graph> prepare_graph(Graph graph, const PrepareOptions& options);
+// Constants folded, the structural passes of graph/passes.h, dequantisation moved to where layers
+// take it up. Values between input and output change their names.
+Result<Graph> prepare_graph(Graph graph);
 
 struct PlannedGraph {
   Plan plan;

@@ -76,7 +76,7 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
   PARE_RETURN_IF_ERROR(check_graph(graph));
   PARE_ASSIGN_OR_RETURN(const ValueInfos infos, infer_shapes(graph, 1));
   PARE_RETURN_IF_ERROR(check_classifier(graph, infos));
-  PARE_ASSIGN_OR_RETURN(Graph prepared, prepare_graph(graph, {}));
+  PARE_ASSIGN_OR_RETURN(Graph prepared, prepare_graph(graph));
   const int threads = options.threads == 0 ? available_cores() : options.threads;
   auto impl = std::unique_ptr<Impl>(new Impl(std::move(prepared), threads));
   impl->plan_options_.threads = threads;

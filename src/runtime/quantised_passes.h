@@ -1,0 +1,20 @@
+// Passes over quantised graphs: Graph -> Graph, for the planner only.
+#ifndef PARE_RUNTIME_QUANTISED_PASSES_H_
+#define PARE_RUNTIME_QUANTISED_PASSES_H_
+
+#include "pare/status.h"
+
+#include "graph/graph.h"
+
+namespace pare {
+
+// Operators that only move elements, and the largest of a window, work on integers as well as on
+// what they stand for: DequantizeLinear moves behind them (Reshape, Flatten, Transpose, Squeeze,
+// Unsqueeze, Slice, MaxPool), where a layer can take it up or a QuantizeLinear with the same scale
+// and zero point cancels it. Both are exact: (q - z) * s is monotone in q, and dividing it by s
+// again gives q - z to within 2^-22 of its value, which rounds back.
+Result<Graph> move_dequantisation_down(Graph graph);
+
+}  // namespace pare
+
+#endif  // PARE_RUNTIME_QUANTISED_PASSES_H_
