@@ -8,6 +8,7 @@
 
 #include "base/build_info.h"
 #include "cli/command.h"
+#include "cli/openmp.h"
 
 namespace pare {
 
@@ -40,7 +41,10 @@ int run(int argc, char** argv) {
   for (Command& command : all_commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
-    sub->callback([&chosen, body = command.setup(*sub)] { chosen = body; });
+    sub->callback([&chosen, argv, trains = command.trains, body = command.setup(*sub)] {
+      if (PARE_TRAIN && trains) restart_with_sleeping_openmp(argv);
+      chosen = body;
+    });
   }
   try {
     app.parse(argc, argv);

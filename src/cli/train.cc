@@ -104,6 +104,7 @@ Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, 
   if (imported != nullptr && options.image_size == 0) {
     options.image_size = imported->contract.height;
     options.resize = imported->contract.resize;
+    options.stretch = imported->contract.resize == 0;
   }
   return open_dataset(options);
 }
@@ -189,6 +190,7 @@ Status run_training(Options o) {
     PARE_ASSIGN_OR_RETURN(teacher, load_teacher(recipe.distil.teacher));
   }
   TrainProgress progress(isatty(STDERR_FILENO) != 0);
+  for (const std::string& warning : material.data.warnings) progress.note(warning);
   TrainRun run;
   run.recipe = recipe;
   run.graph = std::move(material.graph);
@@ -254,7 +256,7 @@ Command make_train_command() {
           "  pare train --resume --out runs/vit\n"
           "  pare train --model mine.onnx --data photos/ --lr 0.005 --teacher alexnet\n"
           "  pare train --model alexnet --set augment.cutout=12 --set optimiser.kind=adamw\n",
-          set_up};
+          set_up, /*trains=*/true};
 }
 
 }  // namespace pare
