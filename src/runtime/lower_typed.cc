@@ -145,6 +145,14 @@ Status lower_where(Lowering& lowering, const Node& node) {
 }
 
 Status lower_cast(Lowering& lowering, const Node& node) {
+  if (lowering.constant(node.inputs[0]) != nullptr &&
+      lowering.info(node.outputs[0]).type == DType::kFloat32) {
+    PARE_ASSIGN_OR_RETURN(Tensor tensor, lowering.float_constant(node.outputs[0]));
+    if (!tensor.empty()) {
+      lowering.bind(node.outputs[0], lowering.constant_view(std::move(tensor)));
+      return ok_status();
+    }
+  }
   PARE_ASSIGN_OR_RETURN(const View in, lowering.value(node.inputs[0]));
   const DType type = lowering.info(node.outputs[0]).type;
   if (in.type == type) {

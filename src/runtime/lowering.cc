@@ -173,6 +173,9 @@ std::vector<std::string> Lowering::releasable() const {
   for (const std::string& value : packed_) {
     const Node* node = producer(value);
     const std::string& name = node == nullptr ? value : node->inputs[0];
+    // Shape inference looks into small tensors.
+    const Tensor* tensor = graph_.find_initializer(name);
+    if (tensor == nullptr || tensor->size() <= kMaxKnownElements) continue;
     if (views_.count(name) == 0 && views_.count(value) == 0) names.push_back(name);
   }
   return names;

@@ -28,15 +28,14 @@ class Mover {
   explicit Mover(Graph graph) : graph_(std::move(graph)) {}
 
   Result<Graph> run() {
-    PARE_ASSIGN_OR_RETURN(const ValueInfos infos, infer_shapes(graph_, 1));
-    infos_ = &infos;
+    PARE_ASSIGN_OR_RETURN(infos_, infer_shapes(graph_, 1));
     std::vector<Node> nodes;
     for (Node& node : graph_.nodes) {
       rewrite_inputs(node);
-      if (node.op == "DequantizeLinear" && uniform_quantisation(graph_, infos, node) &&
+      if (node.op == "DequantizeLinear" && uniform_quantisation(graph_, infos_, node) &&
           graph_.find_initializer(node.inputs[0]) == nullptr) {
         integers_.emplace(node.outputs[0],
-                          Dequantised{node, *uniform_quantisation(graph_, infos, node)});
+                          Dequantised{node, *uniform_quantisation(graph_, infos_, node)});
       } else if (!push_through(node, nodes)) {
         cancel(node);
       }
@@ -67,6 +66,8 @@ class Mover {
     node.inputs[0] = dequantize.inputs[0];
     node.outputs[0] = graph_.fresh_name(old_output + ".integers" + std::to_string(made_++));
     dequantize.inputs[0] = node.outputs[0];
+    infos_[node.outputs[0]] = {node.outputs[0], moved.quantisation.type,
+                               infos_.at(old_output).shape};
     dequantize.outputs[0] = old_output;
     dequantize.name = node.name + ".dequantize";
     nodes.push_back(std::move(node));
@@ -77,13 +78,24 @@ class Mover {
 
   // QuantizeLinear of what was dequantised alike: readers get the integers themselves.
   void cancel(const Node& node) {
-    const auto it = node.op == "QuantizeLinear" ? integers_.find(node.inputs[0]) : integers_.end();
-    if (it == integers_.end()) return;
+    if (node.op == "Cast" && node.domain.empty() &&
+        infos_.at(node.outputs[0]).type == DType::kFloat32) {
+      const auto from = infos_.find(node.inputs[0]);
+      if (from != infos_.end() && from->second.type == DType::kUInt8) {
+        bytes_.emplace(node.outputs[0], Dequantised{node, Quantisation{1.0F, 0, DType::kUInt8}});
+      }
+      return;
+    }
+    if (node.op != "QuantizeLinear") return;
+    const bool from_byte = bytes_.contains(node.inputs[0]);
+    const auto& sources = from_byte ? bytes_ : integers_;
+    const auto it = sources.find(node.inputs[0]);
+    if (it == sources.end()) return;
     for (const ValueInfo& output : graph_.outputs) {
       if (output.name == node.outputs[0]) return;
     }
     const Quantisation& from = it->second.quantisation;
-    const auto to = uniform_quantisation(graph_, *infos_, node);
+    const auto to = uniform_quantisation(graph_, infos_, node);
     if (!to || from.scale != to->scale || from.zero_point != to->zero_point ||
         from.type != to->type) {
       return;
@@ -92,14 +104,15 @@ class Mover {
   }
 
   Graph graph_;
-  const ValueInfos* infos_ = nullptr;
+  ValueInfos infos_;
   std::unordered_map<std::string, Dequantised> integers_;  // by the float value
+  std::unordered_map<std::string, Dequantised> bytes_;     // by the float value: the Cast of a byte
   std::unordered_map<std::string, std::string> renamed_;
   int made_ = 0;
 };
 
 }  // namespace
 
-Result<Graph> move_dequantisation_down(Graph graph) { return Mover(std::move(graph)).run(); }
+Result<Graph> simplify_quantisation(Graph graph) { return Mover(std::move(graph)).run(); }
 
 }  // namespace pare

@@ -8,12 +8,15 @@
 
 namespace pare {
 
+// QuantizeLinear with scale 1 and zero point 0 of a byte cast to float32 gives the byte back:
+// readers get the byte itself.
+//
 // Operators that only move elements, and the largest of a window, work on integers as well as on
 // what they stand for: DequantizeLinear moves behind them (Reshape, Flatten, Transpose, Squeeze,
 // Unsqueeze, Slice, MaxPool), where a layer can take it up or a QuantizeLinear with the same scale
 // and zero point cancels it. Both are exact: (q - z) * s is monotone in q, and dividing it by s
 // again gives q - z to within 2^-22 of its value, which rounds back.
-Result<Graph> move_dequantisation_down(Graph graph);
+Result<Graph> simplify_quantisation(Graph graph);
 
 }  // namespace pare
 

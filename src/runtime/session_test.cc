@@ -1,0 +1,395 @@
+// Sessions of whole small nets: float, quantised, any number of threads, several at once.
+#include "pare/session.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "graph/graph.h"
+#include "runtime/executor.h"
+
+namespace pare {
+namespace {
+
+// Builds graphs node by node with random weights.
+class Net {
+ public:
+  explicit Net(uint64_t seed, int64_t channels = 3, int64_t size = 12)
+      : rng_(seed, RngPurpose::kTest) {
+    graph.opset = 20;
+    graph.name = "net";
+    graph.inputs = {{"input", DType::kUInt8, {kDynamic, channels, size, size}}};
+    graph.contract.height = graph.contract.width = size;
+    graph.contract.channels = channels;
+  }
+
+  std::string add(const std::string& op, std::vector<std::string> inputs,
+                  std::map<std::string, Attribute> attributes = {}) {
+    Node node;
+    node.op = op;
+    node.name = op + std::to_string(graph.nodes.size());
+    node.inputs = std::move(inputs);
+    node.outputs = {node.name + ".y"};
+    node.attributes = std::move(attributes);
+    graph.nodes.push_back(node);
+    return node.outputs[0];
+  }
+  std::string constant(Tensor tensor) {
+    const std::string name = "c" + std::to_string(graph.initializers.size());
+    graph.initializers[name] = std::move(tensor);
+    return name;
+  }
+  std::string floats(const Shape& shape, float spread) {
+    Tensor t(DType::kFloat32, shape);
+    for (float& v : t.mutable_values<float>()) v = rng_.uniform(-spread, spread);
+    return constant(std::move(t));
+  }
+  std::string weights(const Shape& shape) {
+    const float fan = static_cast<float>(element_count(shape) / shape[0]);
+    return floats(shape, std::sqrt(6.0F / fan));
+  }
+  std::string normalised() {
+    const std::string x = add("Cast", {"input"}, {{"to", int64_t{1}}});
+    const std::string y = add("Mul", {x, floats({1, 3, 1, 1}, 0.01F)});
+    return add("Add", {y, floats({1, 3, 1, 1}, 0.5F)});
+  }
+
+  // QDQ, as `pare compress` writes it.
+  std::string scalar(float v) { return constant(Tensor::scalar<float>(v)); }
+  std::string zero_point(uint8_t v) { return constant(Tensor::scalar<uint8_t>(v)); }
+  std::string quantised(const std::string& x, float scale, uint8_t zero) {
+    const std::string s = scalar(scale);
+    const std::string z = zero_point(zero);
+    return add("DequantizeLinear", {add("QuantizeLinear", {x, s, z}), s, z});
+  }
+  // int8 weights with a scale for each output channel, and an int32 bias in units of x_scale *
+  // scale.
+  std::vector<std::string> int8_parameters(const Shape& shape, int64_t axis, float x_scale) {
+    Tensor w(DType::kInt8, shape);
+    for (int8_t& v : w.mutable_values<int8_t>()) v = static_cast<int8_t>(rng_.below(255));
+    for (int8_t& v : w.mutable_values<int8_t>()) v = v == -128 ? 0 : v;
+    const int64_t n = shape[static_cast<size_t>(axis)];
+    const double fan = static_cast<double>(element_count(shape) / n);
+    Tensor scale(DType::kFloat32, {n});
+    Tensor bias_scale(DType::kFloat32, {n});
+    Tensor bias(DType::kInt32, {n});
+    for (int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<size_t>(i);
+      const float s = static_cast<float>(1.5 / (127 * std::sqrt(fan))) * rng_.uniform(0.5F, 1.5F);
+      scale.mutable_values<float>()[at] = s;
+      bias_scale.mutable_values<float>()[at] = x_scale * s;
+      bias.mutable_values<int32_t>()[at] = static_cast<int32_t>(rng_.below(4000)) - 2000;
+    }
+    const std::string ws = constant(std::move(scale));
+    const std::string bs = constant(std::move(bias_scale));
+    return {add("DequantizeLinear", {constant(std::move(w)), ws}, {{"axis", axis}}),
+            add("DequantizeLinear", {constant(std::move(bias)), bs}, {{"axis", int64_t{0}}})};
+  }
+  Graph finish(const std::string& value, int64_t classes) {
+    graph.outputs = {{value, DType::kFloat32, {kDynamic, classes}}};
+    return graph;
+  }
+
+  Graph graph;
+
+ private:
+  Rng rng_;
+};
+
+Graph float_net() {
+  Net net(1);
+  std::string x = net.normalised();
+  x = net.add("Conv", {x, net.weights({8, 3, 3, 3}), net.floats({8}, 0.1F)});
+  x = net.add("Relu", {x});
+  std::string y = net.add("Conv", {x, net.weights({8, 8, 3, 3}), net.floats({8}, 0.1F)},
+                          {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  x = net.add("Relu", {net.add("Add", {y, x})});
+  x = net.add(
+      "MaxPool", {x},
+      {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  x = net.add("Flatten", {x});
+  x = net.add("Gemm", {x, net.weights({40, 200}), net.floats({40}, 0.1F)},
+              {{"transB", int64_t{1}}});
+  x = net.add("Gelu", {x});
+  x = net.add("MatMul", {x, net.weights({40, 10})});
+  return net.finish(x, 10);
+}
+
+// Image bytes -> conv -> pool -> conv -> residual -> dense -> GELU -> dense, in QDQ form.
+Graph quantised_net() {
+  Net net(2);
+  std::string x = net.add("Cast", {"input"}, {{"to", int64_t{1}}});
+  x = net.quantised(x, 1.0F, 0);
+  auto p = net.int8_parameters({8, 3, 3, 3}, 0, 1.0F);
+  x = net.add("Relu", {net.add("Conv", {x, p[0], p[1]})});
+  x = net.quantised(x, 2.0F, 0);
+  x = net.add(
+      "MaxPool", {x},
+      {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  x = net.quantised(x, 2.0F, 0);
+  p = net.int8_parameters({8, 8, 3, 3}, 0, 2.0F);
+  std::string y = net.add("Conv", {x, p[0], p[1]}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  y = net.quantised(y, 5.0F, 120);
+  x = net.quantised(net.add("Relu", {net.add("Add", {y, x})}), 4.0F, 3);
+  x = net.add("Flatten", {x});
+  x = net.quantised(x, 4.0F, 3);
+  p = net.int8_parameters({40, 200}, 0, 4.0F);
+  x = net.add("Gemm", {x, p[0], p[1]}, {{"transB", int64_t{1}}});
+  x = net.add("Gelu", {x});
+  x = net.quantised(x, 8.0F, 7);
+  p = net.int8_parameters({40, 10}, 1, 8.0F);
+  x = net.add("Add", {net.add("MatMul", {x, p[0]}), net.floats({10}, 1.0F)});
+  return net.finish(x, 10);
+}
+
+std::vector<uint8_t> images(int64_t count, uint64_t seed = 5) {
+  Rng rng(seed, RngPurpose::kTest);
+  std::vector<uint8_t> pixels(static_cast<size_t>(count * 3 * 12 * 12));
+  for (uint8_t& p : pixels) p = static_cast<uint8_t>(rng.below(256));
+  return pixels;
+}
+
+std::vector<float> scores_of(Session& session, const std::vector<uint8_t>& pixels, int64_t count) {
+  std::vector<float> scores(static_cast<size_t>(count * session.info().class_count));
+  const Status status = session.run(pixels, count, scores);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return scores;
+}
+
+Session session_of(const Graph& graph, const SessionOptions& options) {
+  auto session = Session::from_graph(graph, options);
+  EXPECT_TRUE(session.ok()) << session.status().message();
+  return *std::move(session);
+}
+
+// What the graph says, value by value, nothing fused.
+std::vector<float> unfused(const Graph& graph, const std::vector<uint8_t>& pixels, int64_t count) {
+  auto executor = Executor::create(
+      graph, {.batch = count, .threads = 1, .keep_all = true, .reference_kernels = true});
+  EXPECT_TRUE(executor.ok()) << executor.status().message();
+  Tensor input(DType::kUInt8, {count, 3, 12, 12});
+  std::copy(pixels.begin(), pixels.end(), input.mutable_values<uint8_t>().begin());
+  auto outputs = executor->run(std::vector<Tensor>{input});
+  EXPECT_TRUE(outputs.ok()) << outputs.status().message();
+  return to_float_vector((*outputs)[0]);
+}
+
+bool has_step(Session& session, const std::string& operation, const std::string& kernel) {
+  const auto plan = session.plan(2);
+  for (const LayerPlan& layer : *plan) {
+    if (layer.operation.find(operation) != std::string::npos &&
+        layer.kernel.find(kernel) != std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+TEST(Session, FloatNetMatchesTheUnfusedReference) {
+  const Graph graph = float_net();
+  const auto pixels = images(3);
+  Session session = session_of(graph, {.threads = 2});
+  const auto got = scores_of(session, pixels, 3);
+  const auto want = unfused(graph, pixels, 3);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4F);
+  EXPECT_TRUE(has_step(session, "Conv + Add + Relu", ""));
+  EXPECT_TRUE(has_step(session, "Gemm + Gelu", ""));
+}
+
+TEST(Session, QuantisedNetRunsInIntegers) {
+  const Graph graph = quantised_net();
+  Session session = session_of(graph, {.threads = 2});
+  EXPECT_TRUE(has_step(session, "Conv + Relu + QuantizeLinear", "u8s8"));
+  EXPECT_TRUE(has_step(session, "Gemm + Gelu + QuantizeLinear", "u8s8"));
+  EXPECT_TRUE(has_step(session, "MaxPool", ""));
+  const auto plan = session.plan(2);
+  for (const LayerPlan& layer : *plan) {
+    EXPECT_NE(layer.operation, "DequantizeLinear") << layer.name;
+    EXPECT_NE(layer.operation, "Cast") << layer.name;
+  }
+}
+
+// The fused integers follow the requantisation rule, the unfused graph rounds a float product: they
+// may differ by one step of a code here and there, which moves a score by little.
+TEST(Session, QuantisedNetAgreesWithItsOwnMeaning) {
+  const Graph graph = quantised_net();
+  const auto pixels = images(16);
+  Session session = session_of(graph, {.threads = 2});
+  const auto got = scores_of(session, pixels, 16);
+  const auto want = unfused(graph, pixels, 16);
+  float largest = 0;
+  float spread = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    largest = std::max(largest, std::fabs(got[i] - want[i]));
+    spread = std::max(spread, std::fabs(want[i]));
+  }
+  EXPECT_LT(largest, 0.02F * spread);
+}
+
+TEST(Session, QuantisedNetIsBitEqualOnEveryLevel) {
+  const Graph graph = quantised_net();
+  const auto pixels = images(5);
+  Session reference = session_of(graph, {.threads = 1, .reference_kernels = true});
+  const auto want = scores_of(reference, pixels, 5);
+  int levels = 0;
+  for (const char* level : {"baseline", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx"}) {
+    auto session = Session::from_graph(graph, {.threads = 2, .cpu_level = level});
+    if (!session.ok()) {
+      std::printf("skipped %s: %s\n", level, session.status().message().c_str());
+      continue;
+    }
+    ++levels;
+    EXPECT_EQ(scores_of(*session, pixels, 5), want) << level;
+  }
+  EXPECT_GE(levels, 1);
+}
+
+TEST(Session, SameBitsForAnyThreadsRunsAndBatches) {
+  for (const Graph& graph : {float_net(), quantised_net()}) {
+    const auto pixels = images(7);
+    Session one = session_of(graph, {.threads = 1});
+    const auto want = scores_of(one, pixels, 7);
+    for (int threads : {1, 2, 3}) {
+      Session session = session_of(graph, {.threads = threads});
+      EXPECT_EQ(scores_of(session, pixels, 7), want);
+      EXPECT_EQ(scores_of(session, pixels, 7), want);
+      // One at a time, after the weights of the graph were released.
+      for (int64_t i = 0; i < 7; ++i) {
+        const std::vector<uint8_t> image(pixels.begin() + i * 432, pixels.begin() + (i + 1) * 432);
+        const auto scores = scores_of(session, image, 1);
+        EXPECT_TRUE(std::equal(scores.begin(), scores.end(), want.begin() + i * 10)) << i;
+      }
+    }
+  }
+}
+
+TEST(Session, SixteenBitStorageStaysClose) {
+  const Graph graph = float_net();
+  const auto pixels = images(4);
+  Session exact = session_of(graph, {.threads = 1});
+  const auto want = scores_of(exact, pixels, 4);
+  for (const char* precision : {"float16", "bfloat16"}) {
+    Session session = session_of(graph, {.threads = 2, .precision = precision});
+    const auto got = scores_of(session, pixels, 4);
+    const float tolerance = precision[0] == 'f' ? 0.02F : 0.15F;
+    bool differs = false;
+    for (size_t i = 0; i < want.size(); ++i) {
+      EXPECT_NEAR(got[i], want[i], tolerance) << precision;
+      differs = differs || got[i] != want[i];
+    }
+    EXPECT_TRUE(differs) << precision << " changed nothing";
+    EXPECT_LT(10 * session.memory(4)->weights_bytes, 6 * exact.memory(4)->weights_bytes);
+  }
+  EXPECT_EQ(Session::from_graph(graph, {.precision = "int8"}).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
+TEST(Session, SeveralAtOnceDoNotDisturbEachOther) {
+  Session a = session_of(float_net(), {.threads = 2});
+  Session b = session_of(quantised_net(), {.threads = 2});
+  const auto pixels = images(2);
+  const auto from_a = scores_of(a, pixels, 2);
+  const auto from_b = scores_of(b, pixels, 2);
+  EXPECT_EQ(scores_of(a, pixels, 2), from_a);
+  EXPECT_EQ(scores_of(b, pixels, 2), from_b);
+}
+
+TEST(Session, WrongSizesAreNamed) {
+  Session session = session_of(float_net(), {.threads = 1});
+  std::vector<float> scores(10);
+  const std::vector<uint8_t> pixels(431);
+  const Status status = session.run(pixels, 1, scores);
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("432 bytes and 10 scores, found 431 and 10"), std::string::npos)
+      << status.message();
+  EXPECT_EQ(session.run(pixels, 0, scores).code(), StatusCode::kInvalidArgument);
+}
+
+TEST(Session, AnOperatorWithoutKernelIsNamed) {
+  Net net(3);
+  std::string x = net.add("Cast", {"input"}, {{"to", int64_t{1}}});
+  x = net.add("LRN", {x}, {{"size", int64_t{3}}});
+  x = net.add("GlobalAveragePool", {x});
+  x = net.add("Flatten", {x});
+  auto session = Session::from_graph(net.finish(x, 3), {});
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  const auto plan = session->plan(1);
+  EXPECT_EQ(plan.status().code(), StatusCode::kUnsupported);
+  EXPECT_NE(plan.status().message().find("node 'LRN1'"), std::string::npos)
+      << plan.status().message();
+}
+
+TEST(Session, FloatInputFollowsItsContract) {
+  Net net(4);
+  net.graph.inputs[0].type = DType::kFloat32;
+  net.graph.inputs[0].shape = {kDynamic, 12, 12, 3};
+  std::string x = net.add("ReduceMean", {"input"},
+                          {{"axes", std::vector<int64_t>{1, 2}}, {"keepdims", int64_t{0}}});
+  Graph graph = net.finish(x, 3);
+  graph.opset = 17;
+  graph.contract.channels_last = true;
+  auto refused = Session::from_graph(graph, {});
+  EXPECT_NE(refused.status().message().find("pare import"), std::string::npos);
+  graph.contract.float_input = true;
+  graph.contract.bgr = true;
+  graph.contract.scale = 0.5F;
+  graph.contract.mean = {1, 2, 3};
+  graph.contract.std = {1, 2, 4};
+  Session session = session_of(graph, {.threads = 1});
+  std::vector<uint8_t> pixels(432);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(10 * (1 + i / 144));
+  const auto scores = scores_of(session, pixels, 1);
+  // Blue (30) comes first: (15 - 1) / 1, green (10 - 2) / 2, red (5 - 3) / 4.
+  EXPECT_EQ(scores, (std::vector<float>{14, 4, 0.5F}));
+}
+
+TEST(Session, TimesItsSteps) {
+  Session session = session_of(float_net(), {.threads = 1});
+  const auto pixels = images(2);
+  EXPECT_TRUE(session.step_times_us(2).empty());
+  ASSERT_TRUE(session.time_steps(true).ok());
+  scores_of(session, pixels, 2);
+  EXPECT_EQ(session.step_times_us(2).size(), session.plan(2)->size());
+}
+
+TEST(Executor, ShowsEveryValueInOrder) {
+  const Graph graph = float_net();
+  auto executor = Executor::create(graph, {.batch = 2, .threads = 1, .keep_all = true});
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  std::vector<std::string> names;
+  auto status = executor->run(std::vector<Tensor>{Tensor(DType::kUInt8, {2, 3, 12, 12})},
+                              [&](const std::string& name, const Tensor& value) {
+                                EXPECT_GT(value.size(), 0);
+                                names.push_back(name);
+                                return ok_status();
+                              });
+  ASSERT_TRUE(status.ok());
+  std::vector<std::string> want = {"input"};
+  for (const Node& node : graph.nodes) want.push_back(node.outputs[0]);
+  EXPECT_EQ(names, want);
+}
+
+TEST(Executor, KeepsOneValueAndStopsWhenTold) {
+  const Graph graph = float_net();
+  const std::string relu = graph.nodes[4].outputs[0];
+  auto executor = Executor::create(graph, {.batch = 1, .threads = 1, .keep = {relu}});
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  int shown = 0;
+  const std::vector<Tensor> inputs = {Tensor(DType::kUInt8, {1, 3, 12, 12})};
+  auto result = executor->run(inputs, [&](const std::string& name, const Tensor& value) {
+    ++shown;
+    EXPECT_EQ(name, relu);
+    EXPECT_EQ(value.shape(), (Shape{1, 8, 10, 10}));
+    return cancelled("enough");
+  });
+  EXPECT_EQ(shown, 1);
+  EXPECT_EQ(result.status().code(), StatusCode::kCancelled);
+  EXPECT_EQ(Executor::create(graph, {.keep = {"nothing"}}).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(executor->run(std::vector<Tensor>{Tensor(DType::kUInt8, {2, 3, 12, 12})}).ok());
+}
+
+}  // namespace
+}  // namespace pare
