@@ -37,6 +37,22 @@ TEST(ThreadPool, ManyShortJobsInARow) {
   EXPECT_EQ(sum.load(), 6000);
 }
 
+TEST(ThreadPool, JobsDoNotMix) {
+  // Jobs of changing size and function follow at once: a worker late for one must not run its tasks
+  // under the next.
+  ThreadPool pool(4);
+  for (int job = 0; job < 5000; ++job) {
+    const int tasks = 2 + job % 7;
+    std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
+    if (job % 2 == 0) {
+      pool.run(tasks, [&](int64_t t, int) { runs[static_cast<size_t>(t)] += 1; });
+    } else {
+      pool.run(tasks, [&, job](int64_t t, int) { runs[static_cast<size_t>(t)] += job; });
+    }
+    for (auto& r : runs) ASSERT_EQ(r.load(), job % 2 == 0 ? 1 : job);
+  }
+}
+
 TEST(ThreadPool, WakesAfterSleeping) {
   ThreadPool pool(2);
   for (int i = 0; i < 3; ++i) {

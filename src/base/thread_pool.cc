@@ -40,45 +40,58 @@ ThreadPool::ThreadPool(int threads) {
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  published_.fetch_add(1);
+  published_.notify_all();
   for (std::thread& t : workers_) t.join();
 }
 
 void ThreadPool::take_tasks(int worker) {
   while (true) {
-    const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= tasks_) return;
-    function_(context_, task, worker);
+    Ticket ticket = ticket_.load(std::memory_order_acquire);
+    const Function function = function_.load(std::memory_order_acquire);
+    void* const context = context_.load(std::memory_order_acquire);
+    const int64_t tasks = tasks_.load(std::memory_order_acquire);
+    const auto task = static_cast<int64_t>(ticket & kClosed);
+    if (task == static_cast<int64_t>(kClosed) || task >= tasks) return;
+    // Fails if another took the task, or if the fields are another job's.
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+    function(context, task, worker);
+    if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) done_.notify_one();
   }
 }
 
 void ThreadPool::run_job(int64_t tasks, Function function, void* context) {
-  function_ = function;
-  context_ = context;
-  tasks_ = tasks;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  if (tasks >= static_cast<int64_t>(kClosed)) {
+    for (int64_t t = 0; t < tasks; ++t) function(context, t, 0);
+    return;
+  }
+  // Close first: a worker that read the old ticket must not take a task by the new fields.
+  const Ticket job = ((ticket_.load(std::memory_order_relaxed) >> 32) + 1) << 32;
+  ticket_.store(job | kClosed, std::memory_order_seq_cst);
+  function_.store(function, std::memory_order_release);
+  context_.store(context, std::memory_order_release);
+  tasks_.store(tasks, std::memory_order_release);
+  done_.store(0, std::memory_order_relaxed);
+  ticket_.store(job + (Ticket{1} << 32), std::memory_order_release);
+  published_.fetch_add(1, std::memory_order_release);
+  published_.notify_all();
   take_tasks(0);
-  const auto done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
-  while (!spin_until(done)) {
-    const int busy = busy_.load(std::memory_order_acquire);
-    if (busy != 0) busy_.wait(busy);
+  const auto finished = [&] { return done_.load(std::memory_order_acquire) == tasks; };
+  while (!spin_until(finished)) {
+    const int64_t done = done_.load(std::memory_order_acquire);
+    if (done != tasks) done_.wait(done);
   }
 }
 
 void ThreadPool::work(int worker) {
   uint32_t seen = 0;
   while (true) {
-    const auto changed = [&] { return generation_.load(std::memory_order_acquire) != seen; };
-    if (!spin_until(changed)) generation_.wait(seen, std::memory_order_acquire);
+    const auto changed = [&] { return published_.load(std::memory_order_acquire) != seen; };
+    if (!spin_until(changed)) published_.wait(seen, std::memory_order_acquire);
     if (!changed()) continue;
-    ++seen;
+    seen = published_.load(std::memory_order_acquire);
     if (stop_.load()) return;
     take_tasks(worker);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
   }
 }
 

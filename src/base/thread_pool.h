@@ -4,8 +4,9 @@
 // done; the calling thread is worker 0. Tasks are taken in order from a shared counter, so which
 // worker runs which task is not fixed: a kernel writes only what its task owns, and results are the
 // same for any number of threads. Between jobs a worker spins for at most kSpinMicroseconds and
-// then sleeps. One job at a time: run() may be called from one thread only, and not from inside a
-// task.
+// then sleeps. run() waits for tasks, not for workers: one that the operating system keeps waiting
+// takes no task and delays nobody. One job at a time: run() may be called from one thread only, and
+// not from inside a task.
 #ifndef PARE_BASE_THREAD_POOL_H_
 #define PARE_BASE_THREAD_POOL_H_
 
@@ -46,17 +47,22 @@ class ThreadPool {
  private:
   using Function = void (*)(void* context, int64_t task, int worker);
 
+  // The job's number in the upper half, its next task in the lower. A task is taken by advancing
+  // the whole: that fails if the job is not the one whose fields were read.
+  using Ticket = uint64_t;
+  static constexpr Ticket kClosed = 0xffffffffU;  // a next task that nobody may take
+
   void run_job(int64_t tasks, Function function, void* context);
   void work(int worker);
   void take_tasks(int worker);
 
   std::vector<std::thread> workers_;
-  Function function_ = nullptr;
-  void* context_ = nullptr;
-  int64_t tasks_ = 0;
-  alignas(64) std::atomic<int64_t> next_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<Function> function_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int64_t> tasks_{0};
+  alignas(64) std::atomic<Ticket> ticket_{kClosed};
+  alignas(64) std::atomic<uint32_t> published_{0};  // jobs so far; workers sleep on it
+  alignas(64) std::atomic<int64_t> done_{0};        // tasks of the current job
   std::atomic<bool> stop_{false};
 };
 
