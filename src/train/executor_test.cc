@@ -7,11 +7,13 @@
 
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/rng.h"
 #include "graph/onnx.h"
+#include "graph/safetensors.h"
 #include "models/models.h"
 
 namespace pare {
@@ -65,6 +67,37 @@ TEST(TorchExecutor, EveryOperatorAnswersAsOnnxRuntime) {
     at += length;
   }
   EXPECT_EQ(at, expected.size());
+}
+
+// Files that PyTorch's two exporters wrote (tests/fixtures/make_onnx.py), with PyTorch's own
+// answers.
+TEST(TorchExecutor, ExportedNetworksAnswerAsPyTorchAndAllTheirWeightsLearn) {
+  int files = 0;
+  const std::string folder = std::string(PARE_SOURCE_DIR) + "/tests/fixtures/onnx";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const auto answers = read_safetensors(entry.path());
+    ASSERT_TRUE(answers.ok()) << answers.status().message();
+    const std::string name = entry.path().stem();
+    const auto graph = read_onnx(folder + "/" + name + ".onnx");
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    auto executor = TorchExecutor::create(*graph);
+    ASSERT_TRUE(executor.ok()) << name << ": " << executor.status().message();
+    const at::Tensor x = to_torch(answers->tensors.at("x")).value();
+    const auto got = executor->forward(x, {});
+    ASSERT_TRUE(got.ok()) << name << ": " << got.status().message();
+    const at::Tensor expected = to_torch(answers->tensors.at("y")).value();
+    EXPECT_LT((*got - expected).abs().max().item().toFloat(),
+              1e-4F * (1 + expected.abs().max().item().toFloat()))
+        << name;
+    ASSERT_GT(executor->parameters().size(), 4U) << name;
+    got->pow(2).sum().backward();
+    for (const auto& p : executor->parameters()) {
+      EXPECT_TRUE(p.value.grad().defined()) << name << ": " << p.name;
+    }
+    ++files;
+  }
+  EXPECT_GE(files, 13);
 }
 
 TEST(TorchExecutor, NamesTheOperatorItLacks) {

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# `pare train` says what is wrong in one line and with the right exit code, before it does anything.
+#   command_line.sh PARE
+set -euo pipefail
+pare=$(realpath "$1")
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+# expect CODE TEXT ARGUMENT...: the exit code, one line on stderr that holds TEXT, nothing left behind.
+expect() {
+  local code=$1 text=$2 found=0
+  shift 2
+  "$pare" train "$@" >out 2>err || found=$?
+  if [ "$found" != "$code" ] || ! grep -qF -- "$text" err || [ "$(wc -l <err)" -gt 3 ]; then
+    echo "pare train $*: exit $found, expected $code and '$text'; said:"; cat err; exit 1
+  fi
+  rm -f out err
+  if [ -n "$(ls -A)" ]; then echo "pare train $*: left $(ls -A) behind"; exit 1; fi
+}
+expect 2 "what to train"
+expect 2 "'optimiser.lr'" --model alexnet --set optimiser.lrr=1
+expect 2 "between" --model alexnet --epochs=-1
+expect 2 "'three'" --model alexnet --epochs three
+expect 2 "no model is called" --model alexnett
+expect 1 "no recipe 'nosuch'" --recipe nosuch
+expect 2 "--out" --resume
+expect 1 "nowhere" --resume --out nowhere
+expect 1 "missing.onnx" --model missing.onnx
+expect 1 "nodata" --model alexnet --data nodata
+expect 1 "noteacher" --model vit-seed --teacher noteacher --train-fraction 0.01
+printf '[optimiser]\nlr = "fast"\n' >"$folder.toml"
+expect 2 "$folder.toml:2" --model alexnet --recipe "$folder.toml"
+rm "$folder.toml"
+"$pare" train --model vit-ti/4 --show-recipe | grep -q 'name = "vit-ti/4"'
+"$pare" train --fields | grep -q '^augment.cutmix_alpha '
+echo "command line: all as documented"
