@@ -14,7 +14,7 @@ Status check_context(const Recipe& recipe, const CompressContext& context) {
   if (context.calibration_images < 1)
     return invalid_argument(
         fmt::format("{} calibration images: at least 1 is needed", context.calibration_images));
-  for (const Step& step : recipe.steps) {
+  for (const RecipeStep& step : recipe.steps) {
     const Method& method = *find_method(step.method);
     if (method.needs_images(step) && (context.train == nullptr || context.train->size() == 0))
       return invalid_argument(
@@ -47,8 +47,8 @@ Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressCo
   Compressed result;
   PARE_ASSIGN_OR_RETURN(result.graph, prepare_for_compression(graph));
   context.original = result.graph;
-  for (const Step& step : recipe.steps) {
-    StepReport& report = result.steps.emplace_back();
+  for (const RecipeStep& step : recipe.steps) {
+    RecipeStepReport& report = result.steps.emplace_back();
     report.step = step_string(step);
     context.report = &report;
     context.say(report.step);

@@ -14,7 +14,7 @@ namespace pare {
 
 struct Compressed {
   Graph graph;
-  std::vector<StepReport> steps;
+  std::vector<RecipeStepReport> steps;
 };
 
 // Checks the recipe against the model and the context before any work, prepares the model (see

@@ -47,7 +47,7 @@ struct OptionSpec {
 };
 
 // One step of a recipe with every option's value, given or by default.
-struct Step {
+struct RecipeStep {
   std::string method;
   // Numbers for kNumber and kInteger, a word for kChoice, several for kNames.
   using Value = std::variant<double, std::string, std::vector<std::string>>;
@@ -63,7 +63,7 @@ struct Step {
 };
 
 // What a step did, for people and for records.
-struct StepReport {
+struct RecipeStepReport {
   std::string step;     // "prune:0.9"
   std::string summary;  // one sentence with the figures that matter
   std::vector<std::string> warnings;
@@ -93,7 +93,7 @@ struct CompressContext {
   Graph original;                       // prepared, before any step: the teacher
   Graph unpruned;                       // before the last pruning step; empty nodes: none yet
   std::map<std::string, Tensor> masks;  // weight name -> uint8, 1 keeps
-  StepReport* report = nullptr;         // of the step at work
+  RecipeStepReport* report = nullptr;   // of the step at work
 
   void say(const std::string& line) const {
     if (progress) progress(line);
@@ -109,8 +109,9 @@ struct Method {
   std::vector<OptionSpec> options;
   bool needs_trainer = false;
   // Whether this step, with its options, looks at training images.
-  bool (*needs_images)(const Step& step) = [](const Step&) { return false; };
-  Result<Graph> (*apply)(const Graph& graph, const Step& step, CompressContext& context) = nullptr;
+  bool (*needs_images)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
+  Result<Graph> (*apply)(const Graph& graph, const RecipeStep& step,
+                         CompressContext& context) = nullptr;
 };
 
 // All methods, in methods.inc's order.

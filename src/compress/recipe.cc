@@ -68,8 +68,8 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
-Result<Step::Value> read_number(const OptionSpec& spec, const std::string& text,
-                                const std::string& where) {
+Result<RecipeStep::Value> read_number(const OptionSpec& spec, const std::string& text,
+                                      const std::string& where) {
   double value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
@@ -81,16 +81,16 @@ Result<Step::Value> read_number(const OptionSpec& spec, const std::string& text,
     return invalid_argument(fmt::format("{}: {}, found '{}'", where, expected, text));
   if (value < spec.low || value > spec.high || (integer && value != std::floor(value)))
     return invalid_argument(fmt::format("{}: {}, found {}", where, expected, text));
-  return Step::Value(value);
+  return RecipeStep::Value(value);
 }
 
-Result<Step::Value> read_value(const OptionSpec& spec, const std::vector<std::string>& values,
-                               const std::string& where) {
+Result<RecipeStep::Value> read_value(const OptionSpec& spec, const std::vector<std::string>& values,
+                                     const std::string& where) {
   if (spec.kind == OptionSpec::Kind::kNames) {
     std::vector<std::string> names;
     for (const std::string& name : values)
       if (!name.empty()) names.push_back(name);
-    return Step::Value(std::move(names));
+    return RecipeStep::Value(std::move(names));
   }
   if (values.size() != 1)
     return invalid_argument(
@@ -99,7 +99,7 @@ Result<Step::Value> read_value(const OptionSpec& spec, const std::vector<std::st
   if (std::find(spec.choices.begin(), spec.choices.end(), values[0]) == spec.choices.end())
     return invalid_argument(fmt::format("{}: {} cannot be '{}'{}", where, spec.name, values[0],
                                         did_you_mean(values[0], spec.choices)));
-  return Step::Value(values[0]);
+  return RecipeStep::Value(values[0]);
 }
 
 std::vector<std::string> method_names() {
@@ -122,12 +122,12 @@ Result<const OptionSpec*> find_option(const Method& method, const RawOption& raw
                                       wanted, did_you_mean(wanted, names)));
 }
 
-Result<Step> build_step(const RawStep& raw) {
+Result<RecipeStep> build_step(const RawStep& raw) {
   const Method* method = find_method(raw.method);
   if (method == nullptr)
     return invalid_argument(fmt::format("{}: there is no method '{}'{}", raw.where, raw.method,
                                         did_you_mean(raw.method, method_names())));
-  Step step;
+  RecipeStep step;
   step.method = method->name;
   for (const RawOption& option : raw.options) {
     PARE_ASSIGN_OR_RETURN(const OptionSpec* spec, find_option(*method, option));
@@ -150,7 +150,7 @@ Result<Step> build_step(const RawStep& raw) {
 }
 
 // Steps must not go back to an earlier stage, and only float steps may be repeated.
-Status check_order(const std::vector<Step>& steps, const std::vector<RawStep>& raw) {
+Status check_order(const std::vector<RecipeStep>& steps, const std::vector<RawStep>& raw) {
   for (size_t i = 1; i < steps.size(); ++i) {
     const Stage before = find_method(steps[i - 1].method)->stage;
     const Stage now = find_method(steps[i].method)->stage;
@@ -174,7 +174,7 @@ Result<Recipe> build_recipe(const std::vector<RawStep>& raw) {
   return recipe;
 }
 
-std::string value_string(const Step::Value& value) {
+std::string value_string(const RecipeStep::Value& value) {
   if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
   if (const auto* word = std::get_if<std::string>(&value)) return *word;
   return fmt::format("{}", fmt::join(std::get<std::vector<std::string>>(value), ";"));
@@ -289,7 +289,7 @@ Result<Recipe> load_recipe(const std::string& text_or_path) {
   return parse_recipe_toml(text, text_or_path);
 }
 
-std::string step_string(const Step& step) {
+std::string step_string(const RecipeStep& step) {
   const Method* method = find_method(step.method);
   std::string text = step.method;
   if (method == nullptr) return text;
@@ -304,18 +304,20 @@ std::string step_string(const Step& step) {
 
 std::string recipe_string(const Recipe& recipe) {
   std::vector<std::string> steps;
-  for (const Step& step : recipe.steps) steps.push_back(step_string(step));
+  for (const RecipeStep& step : recipe.steps) steps.push_back(step_string(step));
   return fmt::format("{}", fmt::join(steps, "+"));
 }
 
 bool needs_images(const Recipe& recipe) {
-  return std::any_of(recipe.steps.begin(), recipe.steps.end(),
-                     [](const Step& step) { return find_method(step.method)->needs_images(step); });
+  return std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const RecipeStep& step) {
+    return find_method(step.method)->needs_images(step);
+  });
 }
 
 bool needs_trainer(const Recipe& recipe) {
-  return std::any_of(recipe.steps.begin(), recipe.steps.end(),
-                     [](const Step& step) { return find_method(step.method)->needs_trainer; });
+  return std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const RecipeStep& step) {
+    return find_method(step.method)->needs_trainer;
+  });
 }
 
 std::string recipe_help() {

@@ -32,7 +32,7 @@
 namespace pare {
 
 struct Recipe {
-  std::vector<Step> steps;
+  std::vector<RecipeStep> steps;
 };
 
 // Errors point at the token: "recipe 'prune:0.9+in8', character 11: there is no method 'in8'; did
@@ -46,7 +46,7 @@ Result<Recipe> load_recipe(const std::string& text_or_path);
 // The short form, with those options that differ from their defaults. parse_recipe() of it gives
 // the same recipe.
 std::string recipe_string(const Recipe& recipe);
-std::string step_string(const Step& step);
+std::string step_string(const RecipeStep& step);
 
 // Does some step need images, or a trainer?
 bool needs_images(const Recipe& recipe);

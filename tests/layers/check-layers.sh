@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds every #include "room/..." under src/ and testing/ against rooms.txt, and Torch's headers against
-# src/train. Prints each offence as file:line and exits 1 if there is one.
+# src/train; then the types of all rooms against each other: one name, one type. Prints each offence and exits 1 if there is one.
 #   check-layers.sh [ROOT]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,3 +36,14 @@ cd "${1:-$here/../..}"
       if (bad) exit 1
       print "layers: " seen " includes, each where rooms.txt allows it"
     }'
+
+# Two rooms that give different types one name: the linker keeps one's destructor for both.
+duplicates=$(find src include -name '*.h' 2>/dev/null | sort |
+  xargs grep -HoE '^(struct|class) [A-Z][A-Za-z0-9]*( final)?( :| \{)' /dev/null |
+  awk -F: '{ split($1, path, "/"); room = path[1] == "src" ? path[2] : path[1]; split($2, word, " ")
+             if ((word[2] in first) && first[word[2]] != room) print $1 ": " room " and " first[word[2]] " both have a type " word[2]
+             first[word[2]] = room }')
+if [[ -n $duplicates ]]; then
+  echo "$duplicates"
+  exit 1
+fi

@@ -10,3 +10,9 @@ echo '#include <ATen/ATen.h>' >"$tree/src/graph/b.cc"
 if output=$("$here/check-layers.sh" "$tree"); then echo "a broken tree passed"; exit 1; fi
 grep -q 'src/base/a.cc:1: base may not include graph' <<<"$output"
 grep -q 'src/graph/b.cc:1: graph includes Torch' <<<"$output"
+rm "$tree/src/base/a.cc" "$tree/src/graph/b.cc"
+echo 'struct Twin {' >"$tree/src/base/a.h"
+"$here/check-layers.sh" "$tree"
+echo 'struct Twin {' >"$tree/src/graph/b.h"
+if output=$("$here/check-layers.sh" "$tree"); then echo "twin types passed"; exit 1; fi
+grep -q 'both have a type Twin' <<<"$output"

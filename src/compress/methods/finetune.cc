@@ -56,7 +56,7 @@ class CubicSchedule {
   bool finished_ = false;
 };
 
-Result<Graph> apply_finetune(const Graph& graph, const Step& step, CompressContext& context) {
+Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   const bool pruned = !context.masks.empty();
   const Graph& start = pruned && step.word("from") == "unpruned" ? context.unpruned : graph;
   const double ramp = step.word("from") == "unpruned" ? step.number("ramp") : 0.0;
@@ -119,7 +119,7 @@ Method make_finetune_method() {
       {"temperature", Kind::kNumber, "4", 0.01, 100, {}, "of the teacher's answers"},
   };
   method.needs_trainer = true;
-  method.needs_images = [](const Step&) { return true; };
+  method.needs_images = [](const RecipeStep&) { return true; };
   method.apply = apply_finetune;
   return method;
 }

@@ -72,11 +72,11 @@ Result<Graph> store_as(const Graph& graph, DType type, CompressContext& context)
   return result;
 }
 
-Result<Graph> apply_fp16(const Graph& graph, const Step&, CompressContext& context) {
+Result<Graph> apply_fp16(const Graph& graph, const RecipeStep&, CompressContext& context) {
   return store_as(graph, DType::kFloat16, context);
 }
 
-Result<Graph> apply_bf16(const Graph& graph, const Step&, CompressContext& context) {
+Result<Graph> apply_bf16(const Graph& graph, const RecipeStep&, CompressContext& context) {
   return store_as(graph, DType::kBFloat16, context);
 }
 

@@ -29,7 +29,7 @@ constexpr int64_t kFewImages = 32;
 // 35 to 45 dB.
 constexpr double kPoorSnrDb = 20;
 
-Result<std::vector<WeightLayer>> layers_to_quantise(const Graph& graph, const Step& step) {
+Result<std::vector<WeightLayer>> layers_to_quantise(const Graph& graph, const RecipeStep& step) {
   std::vector<WeightLayer> layers = find_weight_layers(graph);
   PARE_RETURN_IF_ERROR(check_layer_names(layers, step.names("skip"), "int8, skip"));
   std::erase_if(layers, [&](const WeightLayer& layer) {
@@ -69,7 +69,7 @@ struct Scales {
   std::map<std::string, Range> ranges;
 };
 
-Result<Scales> measure_scales(const Graph& graph, const QdqPlan& plan, const Step& step,
+Result<Scales> measure_scales(const Graph& graph, const QdqPlan& plan, const RecipeStep& step,
                               CompressContext& context) {
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   std::vector<std::string> measured;
@@ -117,7 +117,7 @@ double clipped_share(const Histogram& histogram, const Range& range) {
 }
 
 void report_layer(const WeightLayer& layer, const LayerScales& written, const std::string& root,
-                  const Scales& scales, StepReport& report) {
+                  const Scales& scales, RecipeStepReport& report) {
   const Range& range = scales.ranges.at(root);
   const auto histogram = scales.histograms.find(root);
   report.layers.push_back(
@@ -144,7 +144,7 @@ void report_layer(const WeightLayer& layer, const LayerScales& written, const st
   }
 }
 
-Result<Graph> apply_int8(const Graph& graph, const Step& step, CompressContext& context) {
+Result<Graph> apply_int8(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   PARE_ASSIGN_OR_RETURN(const std::vector<WeightLayer> layers, layers_to_quantise(graph, step));
   QdqPlan plan = plan_qdq(graph, layers);
   if (step.word("outputs") == "uint8") add_outputs(graph, float_conv_outputs(graph, layers), plan);
@@ -191,7 +191,7 @@ Method make_int8_method() {
        {"float32", "uint8"},
        "type of convolution outputs that float operators read (residual additions)"},
   };
-  method.needs_images = [](const Step&) { return true; };
+  method.needs_images = [](const RecipeStep&) { return true; };
   method.apply = apply_int8;
   return method;
 }

@@ -116,7 +116,8 @@ bool can_be_dynamic(const Graph& graph, const WeightLayer& layer) {
   return !computed_c || node.float_attribute("beta", 1.0F) == 1.0F;
 }
 
-Result<Graph> apply_int8_dynamic(const Graph& graph, const Step& step, CompressContext& context) {
+Result<Graph> apply_int8_dynamic(const Graph& graph, const RecipeStep& step,
+                                 CompressContext& context) {
   std::vector<WeightLayer> layers = find_weight_layers(graph);
   PARE_RETURN_IF_ERROR(check_layer_names(layers, step.names("skip"), "int8-dynamic, skip"));
   std::erase_if(layers, [&](const WeightLayer& layer) {

@@ -71,8 +71,8 @@ Result<std::vector<int64_t>> by_sensitivity(const Graph& graph, const Plan& plan
   return allocate_budget(curves, std::llround(sparsity * static_cast<double>(plan.total)));
 }
 
-Result<std::vector<int64_t>> counts_for(const Graph& graph, const Plan& plan, const Step& step,
-                                        CompressContext& context) {
+Result<std::vector<int64_t>> counts_for(const Graph& graph, const Plan& plan,
+                                        const RecipeStep& step, CompressContext& context) {
   const double sparsity = step.number("sparsity");
   const std::string& share = step.word("share");
   if (share == "sensitivity") return by_sensitivity(graph, plan, sparsity, context);
@@ -85,11 +85,11 @@ Result<std::vector<int64_t>> counts_for(const Graph& graph, const Plan& plan, co
   return counts;
 }
 
-Result<Graph> apply_prune(const Graph& graph, const Step& step, CompressContext& context) {
+Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   PARE_ASSIGN_OR_RETURN(const Plan plan, prunable(graph, step.names("skip")));
   PARE_ASSIGN_OR_RETURN(const std::vector<int64_t> counts, counts_for(graph, plan, step, context));
   Graph result = graph;
-  StepReport& report = *context.report;
+  RecipeStepReport& report = *context.report;
   int64_t zeros = 0;
   for (size_t i = 0; i < plan.weights.size(); ++i) {
     const Tensor& weight = *plan.tensors[i];
@@ -145,7 +145,7 @@ Method make_prune_method() {
        "how the total is shared out over the layers"},
       {"skip", Kind::kNames, "", 0, 0, {}, "layers to leave whole"},
   };
-  method.needs_images = [](const Step& step) { return step.word("share") == "sensitivity"; };
+  method.needs_images = [](const RecipeStep& step) { return step.word("share") == "sensitivity"; };
   method.apply = apply_prune;
   return method;
 }
