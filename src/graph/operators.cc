@@ -55,8 +55,10 @@ Status check_attributes(const Node& node, const Operator& op, const std::string&
     }
   }
   for (const auto& [name, value] : node.attributes) {
+    // The alias: clang 14 lets no lambda capture a structured binding.
+    const std::string& wanted = name;
     const auto it = std::find_if(specs.begin(), specs.end(),
-                                 [&](const AttributeSpec& spec) { return spec.name == name; });
+                                 [&](const AttributeSpec& spec) { return spec.name == wanted; });
     if (it == specs.end()) {
       return unsupported(fmt::format("{}Pare does not know its attribute '{}'", where, name));
     }
