@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "${1:-$here/../..}"
 { find src testing -name '*.cc' -o -name '*.h' -o -name '*.inc' -o -name '*.cu' 2>/dev/null || true; } | sort |
-  xargs grep -nE '^[[:space:]]*#[[:space:]]*include' /dev/null |
+  { xargs grep -nE '^[[:space:]]*#[[:space:]]*include' /dev/null || true; } |
   awk -v rooms="$here/rooms.txt" '
     BEGIN {
       while ((getline line < rooms) > 0) {
@@ -34,12 +34,12 @@ cd "${1:-$here/../..}"
     }
     END {
       if (bad) exit 1
-      print "layers: " seen " includes, each where rooms.txt allows it"
+      print "layers: " seen + 0 " includes, each where rooms.txt allows it"
     }'
 
 # Two rooms that give different types one name: the linker keeps one's destructor for both.
-duplicates=$(find src include -name '*.h' 2>/dev/null | sort |
-  xargs grep -HoE '^(struct|class) [A-Z][A-Za-z0-9]*( final)?( :| \{)' /dev/null |
+duplicates=$({ find src include -name '*.h' 2>/dev/null || true; } | sort |
+  { xargs grep -HoE '^(struct|class) [A-Z][A-Za-z0-9]*( final)?( :| \{)' /dev/null || true; } |
   awk -F: '{ split($1, path, "/"); room = path[1] == "src" ? path[2] : path[1]; split($2, word, " ")
              if ((word[2] in first) && first[word[2]] != room) print $1 ": " room " and " first[word[2]] " both have a type " word[2]
              first[word[2]] = room }')
