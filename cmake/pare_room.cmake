@@ -32,10 +32,9 @@ function(pare_test name)
   add_executable(${name} ${TEST_SOURCES})
   pare_common(${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
-  target_compile_definitions(${name} PRIVATE PARE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   list(TRANSFORM TEST_DEPENDS PREPEND pare_)
-  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} ${TEST_LIBRARIES} GTest::gtest_main
-                                        GTest::gmock)
+  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} ${TEST_LIBRARIES} pare_source_folder
+                                        GTest::gtest_main GTest::gmock)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
                        PROPERTIES ENVIRONMENT "PARE_HOME=${PROJECT_SOURCE_DIR}")
 endfunction()

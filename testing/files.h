@@ -34,9 +34,16 @@ class TemporaryFolder {
   std::filesystem::path folder_;
 };
 
+// Where the source tree lies. Defined in a file of its own, so that objects do not depend on it.
+extern const char* const kSourceFolder;
+
+// A file of the source tree.
+inline std::string source_path(const std::string& name) {
+  return std::string(kSourceFolder) + "/" + name;
+}
 // tests/fixtures/<name> in the source tree.
 inline std::string fixture_path(const std::string& name) {
-  return std::string(PARE_SOURCE_DIR) + "/tests/fixtures/" + name;
+  return source_path("tests/fixtures/" + name);
 }
 
 }  // namespace pare::testing_files

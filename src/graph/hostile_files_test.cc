@@ -9,6 +9,7 @@
 #include "graph/onnx.h"
 #include "graph/passes.h"
 #include "graph/safetensors.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -19,7 +20,7 @@ using Bytes = std::vector<std::byte>;
 std::vector<Bytes> seeds(const std::string& reader) {
   std::vector<Bytes> files;
   for (const auto& entry :
-       fs::directory_iterator(std::string(PARE_SOURCE_DIR) + "/tests/fuzz/corpus/" + reader)) {
+       fs::directory_iterator(testing_files::source_path("tests/fuzz/corpus/" + reader))) {
     auto bytes = read_file(entry.path().string(), 1 << 20);
     EXPECT_TRUE(bytes.ok()) << bytes.status().message();
     if (bytes.ok()) files.push_back(*std::move(bytes));

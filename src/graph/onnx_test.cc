@@ -13,6 +13,7 @@
 #include "graph/model_file.h"
 #include "graph/opset.h"
 #include "graph/protobuf.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -20,9 +21,7 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::string fixture(const std::string& name) {
-  return std::string(PARE_SOURCE_DIR) + "/tests/fixtures/onnx/" + name;
-}
+std::string fixture(const std::string& name) { return testing_files::fixture_path("onnx/" + name); }
 
 std::span<const std::byte> as_bytes(const std::string& text) {
   return std::as_bytes(std::span(text));

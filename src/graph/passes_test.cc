@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "graph/onnx.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -29,7 +30,7 @@ const Node* find_op(const Graph& graph, const std::string& op) {
 }
 
 Graph fixture(const std::string& name) {
-  auto graph = read_onnx(std::string(PARE_SOURCE_DIR) + "/tests/fixtures/onnx/" + name + ".onnx");
+  auto graph = read_onnx(testing_files::fixture_path("onnx/" + name + ".onnx"));
   EXPECT_TRUE(graph.ok()) << graph.status().message();
   return graph.ok() ? *graph : Graph{};
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -34,8 +35,8 @@ std::string error(const std::string& json, const std::string& data) {
 
 TEST(Safetensors, ReadsWhatTheReferenceLibraryWrites) {
   // tests/fixtures/make_safetensors.py: arange in each type's own shape, ending in its extremes.
-  const auto content = read_safetensors(std::string(PARE_SOURCE_DIR) +
-                                        "/tests/fixtures/safetensors/types.safetensors");
+  const auto content =
+      read_safetensors(testing_files::fixture_path("safetensors/types.safetensors"));
   ASSERT_TRUE(content.ok()) << content.status().message();
   EXPECT_EQ(content->metadata.at("made by"), "make_safetensors.py");
   const std::map<std::string, std::vector<float>> expected = {

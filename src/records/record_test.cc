@@ -10,6 +10,7 @@
 #include <string>
 
 #include "records/schema.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -294,7 +295,7 @@ TEST(RecordSchemaTest, CurrentContextPassesTheCheck) {
 // Every kind and every field stands in the documentation, under its kind's heading.
 TEST(RecordSchemaTest, TheDocumentationListsEveryField) {
   std::stringstream text;
-  text << std::ifstream(PARE_SOURCE_DIR "/docs/file-formats.md").rdbuf();
+  text << std::ifstream(testing_files::source_path("docs/file-formats.md")).rdbuf();
   const std::string docs = text.str();
   const size_t shared = docs.find("The kinds `accuracy`");
   ASSERT_NE(shared, std::string::npos);

@@ -12,6 +12,7 @@
 #include "runtime/executor.h"
 #include "runtime/planner.h"
 #include "testing/compare.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
@@ -45,8 +46,7 @@ class Reader {
 };
 
 std::vector<OpCase> read_cases() {
-  auto bytes =
-      read_file(std::string(PARE_SOURCE_DIR) + "/tests/fixtures/runtime/op_cases.bin", 1 << 24);
+  auto bytes = read_file(testing_files::fixture_path("runtime/op_cases.bin"), 1 << 24);
   EXPECT_TRUE(bytes.ok()) << bytes.status().message();
   Reader reader(*std::move(bytes));
   reader.take(8);

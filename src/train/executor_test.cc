@@ -15,12 +15,13 @@
 #include "graph/onnx.h"
 #include "graph/safetensors.h"
 #include "models/models.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
 
 std::string fixture(const std::string& name) {
-  return std::string(PARE_SOURCE_DIR) + "/tests/fixtures/train/" + name;
+  return testing_files::fixture_path("train/" + name);
 }
 
 std::vector<float> read_floats(const std::string& path) {
@@ -73,7 +74,7 @@ TEST(TorchExecutor, EveryOperatorAnswersAsOnnxRuntime) {
 // answers.
 TEST(TorchExecutor, ExportedNetworksAnswerAsPyTorchAndAllTheirWeightsLearn) {
   int files = 0;
-  const std::string folder = std::string(PARE_SOURCE_DIR) + "/tests/fixtures/onnx";
+  const std::string folder = testing_files::fixture_path("onnx");
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".safetensors") continue;
     const auto answers = read_safetensors(entry.path());

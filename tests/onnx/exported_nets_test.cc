@@ -11,15 +11,14 @@
 #include "graph/safetensors.h"
 #include "runtime/executor.h"
 #include "testing/compare.h"
+#include "testing/files.h"
 
 namespace pare {
 namespace {
 
 using testing_compare::Tolerance;
 
-std::string fixture(const std::string& name) {
-  return std::string(PARE_SOURCE_DIR) + "/tests/fixtures/onnx/" + name;
-}
+std::string fixture(const std::string& name) { return testing_files::fixture_path("onnx/" + name); }
 
 // The fixtures' longest chain of layers and their longest sum (an 11×11 window of 3 channels). Each
 // layer's rounding errors add up like a random walk along its sum, and pass through the layers
