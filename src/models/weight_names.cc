@@ -15,8 +15,9 @@ struct Replacement {
   const char* to;
 };
 
-// transformers.ViTForImageClassification: the names in its files, then those that version 5 gives the
-// same tensors in memory. The order matters: ".output.dense." is part of ".attention.output.dense.".
+// transformers.ViTForImageClassification: the names in its files, then those that version 5 gives
+// the same tensors in memory. The order matters: ".output.dense." is part of
+// ".attention.output.dense.".
 constexpr Replacement kHuggingFace[] = {
     {"embeddings.cls_token", "cls_token"},
     {"embeddings.position_embeddings", "pos_embed"},
