@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@
 namespace pare {
 
 struct EvaluationOptions {
-  int64_t batch_size = 64;
+  // 0: as many images as make about 1 MB of pixels, 16 to 256. The answers do not depend on it.
+  int64_t batch_size = 0;
   int64_t images = 0;  // the first so many; 0: all
   // Images done so far, of how many; may be empty.
   std::function<void(int64_t done, int64_t total)> progress;
@@ -29,10 +31,20 @@ struct Evaluation {
   double seconds = 0;
 };
 
-// Runs the images through the session, in order. Errors: images or classes that are not the
-// model's; a score that is NaN (kNumeric, naming the image).
+// Whether the images are what the model takes: their shape, the number of their classes and, where
+// both name the classes, their order. The error names both sides.
+Status check_fit(const ModelInfo& model, const Dataset& images);
+
+// Runs the images through the session, in order; the next batch is read meanwhile. Errors: those of
+// check_fit; an image that cannot be read; a score that is NaN (kNumeric, naming the image).
 Result<Evaluation> evaluate(Session& session, const Dataset& images,
                             const EvaluationOptions& options = {});
+
+// The place of `label` among the scores, from 0: how many stand before it, higher ones and equal
+// ones of a lower class.
+int64_t rank_of(std::span<const float> scores, int64_t label);
+// The highest score's class, the lowest among equals.
+int64_t best_class(std::span<const float> scores);
 
 // What stands in the records beside the answers.
 struct EvaluationSubject {

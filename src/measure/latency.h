@@ -1,11 +1,13 @@
 // Latency: how long one batch takes, of several models compared in one run.
 //
-// The models take turns, a few batches each, round after round, so that whatever else the machine
-// does meets all of them alike. Every run takes the next images of a rotation.
+// The models take turns, round after round, so that whatever else the machine does meets all of
+// them alike. A turn begins with one run that is not timed: the model's weights have to come back
+// into the caches that the others used. Every run takes the next images of a rotation.
 #ifndef PARE_MEASURE_LATENCY_H_
 #define PARE_MEASURE_LATENCY_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,14 +25,18 @@ struct LatencySubject {
   Session* session = nullptr;
   int threads = 1;  // that the session was made with
   std::string cpu_level;
+  // Images of this model's own size; nullptr: those given to measure_latency().
+  const Dataset* images = nullptr;
 };
 
 struct LatencyOptions {
   int64_t batch = 1;
   double seconds = 1.0;   // timed, a model
   int64_t min_runs = 20;  // even if that takes longer
-  int64_t images = 256;   // different ones in rotation, at least
+  int64_t images = 256;   // different ones in rotation, at least; all there are if fewer
   bool keep_samples = false;
+  // Rounds done so far, of how many; may be empty.
+  std::function<void(int64_t done, int64_t total)> progress;
 };
 
 // One record a subject, in their order: times of single batches after warm-up, their quantiles,
@@ -38,6 +44,11 @@ struct LatencyOptions {
 Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubject>& subjects,
                                                    const Dataset& images,
                                                    const LatencyOptions& options);
+
+// Mean microseconds of each step of session.plan(batch), over at least `seconds` of runs after
+// warm-up, with images in rotation as above. Timing the steps costs a little time itself.
+Result<std::vector<double>> measure_steps(Session& session, const Dataset& images, int64_t batch,
+                                          double seconds);
 
 }  // namespace pare
 

@@ -1,0 +1,166 @@
+#include "measure/latency.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "base/stats.h"
+#include "measure/rotation.h"
+
+namespace pare {
+namespace {
+
+constexpr int64_t kRounds = 10;
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// One subject at work.
+class Runner {
+ public:
+  static Result<Runner> create(Session& session, const Dataset& data, int64_t images,
+                               int64_t batch) {
+    PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(data, images, batch));
+    return Runner(session, std::move(rotation), batch);
+  }
+
+  int64_t images() const { return rotation_.images(); }
+  std::vector<double>& samples_us() { return samples_us_; }
+  int64_t turn_runs() const { return turn_runs_; }
+
+  // The time of one batch, from pixels to scores.
+  Result<double> run() {
+    const std::span<const uint8_t> pixels = rotation_.next();
+    const double start = now_us();
+    PARE_RETURN_IF_ERROR(session_.run(pixels, batch_, scores_));
+    return now_us() - start;
+  }
+
+  // Runs until plans are made, memory is touched and clocks are up; then decides how many runs a
+  // turn has.
+  Status warm_up(const LatencyOptions& options) {
+    constexpr double kWarmUpUs = 200'000;
+    std::vector<double> times;
+    PARE_RETURN_IF_ERROR(run().status());
+    for (double spent = 0; times.size() < 3 || spent < kWarmUpUs; spent += times.back()) {
+      PARE_ASSIGN_OR_RETURN(const double time, run());
+      times.push_back(time);
+    }
+    const double expected = std::max(0.01, quantile(times, 0.5));
+    const auto wanted = static_cast<int64_t>(std::ceil(options.seconds * 1e6 / expected));
+    turn_runs_ = (std::max(wanted, options.min_runs) + kRounds - 1) / kRounds;
+    samples_us_.reserve(static_cast<size_t>(turn_runs_ * kRounds));
+    return ok_status();
+  }
+
+  Status turn(bool alone) {
+    if (!alone) PARE_RETURN_IF_ERROR(run().status());
+    for (int64_t i = 0; i < turn_runs_; ++i) {
+      PARE_ASSIGN_OR_RETURN(const double time, run());
+      samples_us_.push_back(time);
+    }
+    return ok_status();
+  }
+
+ private:
+  Runner(Session& session, Rotation rotation, int64_t batch)
+      : session_(session),
+        rotation_(std::move(rotation)),
+        batch_(batch),
+        scores_(static_cast<size_t>(batch * session.info().class_count)) {}
+
+  Session& session_;
+  Rotation rotation_;
+  int64_t batch_;
+  std::vector<float> scores_;
+  int64_t turn_runs_ = 0;
+  std::vector<double> samples_us_;
+};
+
+Result<LatencyRecord> make_record(const LatencySubject& subject, Runner& runner,
+                                  const Dataset& data, const LatencyOptions& options) {
+  PARE_ASSIGN_OR_RETURN(const MemoryUse memory, subject.session->memory(options.batch));
+  LatencyRecord r;
+  r.id = subject.id;
+  r.engine = "pare";
+  r.precision = subject.precision;
+  r.cpu_level = subject.cpu_level;
+  r.batch = options.batch;
+  r.threads = subject.threads;
+  r.runs = static_cast<int64_t>(runner.samples_us().size());
+  r.latency_us_p50 = quantile(runner.samples_us(), 0.5);
+  r.latency_us_p90 = quantile(runner.samples_us(), 0.9);
+  r.latency_us_p99 = quantile(runner.samples_us(), 0.99);
+  r.images_per_s = 1e6 * static_cast<double>(options.batch) / r.latency_us_p50;
+  r.peak_bytes = memory.weights_bytes + memory.arena_bytes + memory.scratch_bytes;
+  r.weights_bytes = memory.weights_bytes;
+  r.arena_bytes = memory.arena_bytes;
+  r.scratch_bytes = memory.scratch_bytes;
+  r.images = runner.images();
+  r.data = data.description();
+  if (options.keep_samples) r.samples_us = std::move(runner.samples_us());
+  return r;
+}
+
+Status check_options(const LatencyOptions& options) {
+  if (options.batch < 1 || options.min_runs < 1 || options.images < 1 ||
+      !(options.seconds >= 0 && options.seconds <= 1e5)) {
+    return invalid_argument(fmt::format(
+        "batch {}, {} runs, {} images, {} s: expected at least 1 of each, and 0 to 100,000 s",
+        options.batch, options.min_runs, options.images, options.seconds));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubject>& subjects,
+                                                   const Dataset& images,
+                                                   const LatencyOptions& options) {
+  PARE_RETURN_IF_ERROR(check_options(options));
+  const auto data_of = [&images](const LatencySubject& s) -> const Dataset& {
+    return s.images != nullptr ? *s.images : images;
+  };
+  std::vector<Runner> runners;
+  runners.reserve(subjects.size());
+  for (const LatencySubject& subject : subjects) {
+    auto runner = Runner::create(*subject.session, data_of(subject), options.images, options.batch);
+    if (!runner.ok()) return runner.status().with_context(subject.id.model);
+    runners.push_back(std::move(*runner));
+    if (Status s = runners.back().warm_up(options); !s.ok()) {
+      return s.with_context(subject.id.model);
+    }
+  }
+  for (int64_t round = 0; round < kRounds; ++round) {
+    for (Runner& runner : runners) PARE_RETURN_IF_ERROR(runner.turn(runners.size() == 1));
+    if (options.progress) options.progress(round + 1, kRounds);
+  }
+  std::vector<LatencyRecord> records;
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    PARE_ASSIGN_OR_RETURN(LatencyRecord record,
+                          make_record(subjects[i], runners[i], data_of(subjects[i]), options));
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+Result<std::vector<double>> measure_steps(Session& session, const Dataset& images, int64_t batch,
+                                          double seconds) {
+  LatencyOptions options = {.batch = batch, .seconds = seconds};
+  PARE_RETURN_IF_ERROR(check_options(options));
+  PARE_ASSIGN_OR_RETURN(Runner runner, Runner::create(session, images, options.images, batch));
+  PARE_RETURN_IF_ERROR(runner.warm_up(options));
+  PARE_RETURN_IF_ERROR(session.time_steps(true));
+  for (int64_t round = 0; round < kRounds; ++round) PARE_RETURN_IF_ERROR(runner.turn(true));
+  std::vector<double> times = session.step_times_us(batch);
+  PARE_RETURN_IF_ERROR(session.time_steps(false));
+  return times;
+}
+
+}  // namespace pare
