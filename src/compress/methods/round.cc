@@ -1,0 +1,92 @@
+// round: weights rounded to 8 bits a channel and kept as floats.
+//
+//   w' = scale[channel] · rint(w / scale[channel]),  scale = max|w| / 127
+//
+// Nothing changes for an engine: the file holds the same float tensors, a little coarser. But a
+// .pare file stores such a tensor as the whole numbers and the scales (graph/pare_scaled.h), about
+// a byte a weight before entropy coding, where float32 takes four. It is how the zoo's models are
+// kept, and a model that was rounded can still be trained, pruned or quantised like any other.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "compress/layers.h"
+#include "compress/method.h"
+#include "compress/quantise.h"
+
+namespace pare {
+namespace {
+
+struct Rounded {
+  Tensor weight;
+  double signal = 0;  // sum of squares
+  double noise = 0;
+};
+
+Rounded round_weight(const Tensor& weight, int channel_axis) {
+  const QuantisedWeights q = quantise_weights(weight, channel_axis);
+  Rounded result;
+  result.weight = Tensor(DType::kFloat32, weight.shape());
+  const auto before = weight.values<float>();
+  const auto whole = q.values.values<int8_t>();
+  const auto after = result.weight.mutable_values<float>();
+  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t index) {
+    const auto i = static_cast<size_t>(index);
+    after[i] = q.scales[static_cast<size_t>(channel)] * static_cast<float>(whole[i]);
+    const double error = static_cast<double>(after[i]) - before[i];
+    result.signal += static_cast<double>(before[i]) * before[i];
+    result.noise += error * error;
+  });
+  return result;
+}
+
+Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressContext& context) {
+  const std::vector<WeightLayer> layers = find_weight_layers(graph);
+  const std::vector<std::string>& skip = step.names("skip");
+  PARE_RETURN_IF_ERROR(check_layer_names(layers, skip, "round, skip"));
+  Graph result = graph;
+  std::set<std::string> seen;
+  int64_t weights = 0;
+  double worst_db = HUGE_VAL;
+  for (const WeightLayer& layer : layers) {
+    if (is_named(layer, skip) || !seen.insert(layer.weight).second) continue;
+    Rounded rounded = round_weight(*graph.find_initializer(layer.weight), layer.channel_axis);
+    const double db = rounded.noise > 0 ? 10 * std::log10(rounded.signal / rounded.noise) : 0;
+    nlohmann::ordered_json facts = {{"layer", layer.name}, {"weights", layer.size}};
+    if (rounded.noise > 0) {  // else it was rounded before
+      facts["signal_to_noise_db"] = db;
+      worst_db = std::min(worst_db, db);
+    }
+    context.report->layers.push_back(std::move(facts));
+    weights += layer.size;
+    result.initializers[layer.weight] = std::move(rounded.weight);
+  }
+  if (weights == 0)
+    return invalid_argument(
+        "round: the model has no float32 weights of Conv, Gemm or MatMul to round");
+  context.report->summary =
+      std::isfinite(worst_db)
+          ? fmt::format(
+                "{} weights rounded to 8 bits a channel, {:.1f} dB signal to noise at least",
+                weights, worst_db)
+          : fmt::format("{} weights were rounded to 8 bits a channel already", weights);
+  return result;
+}
+
+}  // namespace
+
+Method make_round_method() {
+  Method method;
+  method.name = "round";
+  method.summary =
+      "rounds weights to 8 bits a channel, kept as floats: a quarter of the .pare file";
+  method.stage = Stage::kFloat;
+  method.options = {
+      {"skip", OptionSpec::Kind::kNames, "", 0, 0, {}, "layers to leave as they are"}};
+  method.apply = apply_round;
+  return method;
+}
+
+}  // namespace pare
