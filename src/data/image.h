@@ -35,6 +35,9 @@ inline constexpr int64_t kMaxImageFileBytes = int64_t{512} << 20;
 Result<Image> decode_image(const std::string& path);
 Result<Image> decode_image_bytes(std::span<const std::byte> bytes, const std::string& name);
 
+// As an 8-bit RGB file.
+Result<std::vector<std::byte>> encode_png(const Image& image);
+
 // Pillow's resize(BILINEAR): a triangle filter as wide as the reduction asks for, horizontally and
 // then vertically, 8 bits in between, weights in 22-bit fixed point; equal to Pillow's to the bit.
 Image resize_antialias(const Image& image, int64_t height, int64_t width);

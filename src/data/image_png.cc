@@ -1,4 +1,4 @@
-// PNG by libpng: every colour type and depth as 8-bit RGB.
+// PNG by libpng: every colour type and depth is read as 8-bit RGB, which is also what is written.
 
 #include <fmt/format.h>
 #include <png.h>
@@ -109,6 +109,27 @@ Result<Image> decode_png(std::span<const std::byte> bytes, const std::string& na
   }
   if (!read_pixels(r)) return failure(r);
   return image;
+}
+
+Result<std::vector<std::byte>> encode_png(const Image& image) {
+  const size_t expected = static_cast<size_t>(image.height * image.width) * 3;
+  if (image.height < 1 || image.width < 1 || image.pixels.size() != expected) {
+    return invalid_argument(fmt::format("a picture of {}x{} pixels has {} bytes, found {}",
+                                        image.height, image.width, expected, image.pixels.size()));
+  }
+  png_image description{};
+  description.version = PNG_IMAGE_VERSION;
+  description.width = static_cast<png_uint_32>(image.width);
+  description.height = static_cast<png_uint_32>(image.height);
+  description.format = PNG_FORMAT_RGB;
+  std::vector<std::byte> bytes(PNG_IMAGE_PNG_SIZE_MAX(description));
+  png_alloc_size_t size = bytes.size();
+  if (png_image_write_to_memory(&description, bytes.data(), &size, 0, image.pixels.data(), 0,
+                                nullptr) == 0) {
+    return internal_error(fmt::format("writing a PNG: {}", description.message));
+  }
+  bytes.resize(size);
+  return bytes;
 }
 
 }  // namespace pare

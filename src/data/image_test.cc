@@ -210,6 +210,23 @@ TEST(DecodeImage, BombsAreRefusedBeforeMemoryIsTaken) {
   EXPECT_THAT(decode_image_bytes(jpeg, "bomb").status().message(), HasSubstr("61680x61680 pixels"));
 }
 
+TEST(EncodePng, IsReadBackToTheByte) {
+  Image image{3, 5, {}};
+  for (int i = 0; i < 45; ++i) image.pixels.push_back(static_cast<uint8_t>(i * 37 % 256));
+  const auto png = encode_png(image);
+  ASSERT_TRUE(png.ok()) << png.status().message();
+  const auto back = decode_image_bytes(*png, "written.png");
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(back->height, 3);
+  EXPECT_EQ(back->width, 5);
+  EXPECT_EQ(back->pixels, image.pixels);
+}
+
+TEST(EncodePng, RefusesAPictureThatIsNone) {
+  EXPECT_FALSE(encode_png({}).ok());
+  EXPECT_FALSE(encode_png({2, 2, std::vector<uint8_t>(11)}).ok());
+}
+
 TEST(Exif, EveryBrokenBlockMeansUpright) {
   const auto bytes = file_bytes("exif_6.jpg");
   EXPECT_EQ(exif_orientation(bytes), 6);
