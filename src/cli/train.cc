@@ -11,13 +11,11 @@
 #include <cstdio>
 #include <optional>
 
-#include "base/assets.h"
 #include "base/file.h"
 #include "base/stats.h"
 #include "cli/command.h"
+#include "cli/train_material.h"
 #include "cli/train_progress.h"
-#include "graph/model_file.h"
-#include "models/models.h"
 #include "train/recipe.h"
 
 namespace pare {
@@ -45,10 +43,6 @@ extern "C" void ask_to_stop(int signal) {
   // A second Ctrl-C ends the program at once.
   std::signal(signal, SIG_DFL);
   stop_asked = true;
-}
-
-bool is_model_file(const std::string& name) {
-  return name.ends_with(".onnx") || name.ends_with(".pare");
 }
 
 // The recipe that serves a model when none is named: its own, its family's, or fine-tuning for a
@@ -94,59 +88,6 @@ std::string default_folder(const TrainRecipe& recipe) {
   return "runs/" + (recipe.name == stem || recipe.name.empty() ? stem : stem + "-" + recipe.name);
 }
 
-Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, bool strict) {
-  DatasetOptions options;
-  options.path = recipe.data.path;
-  options.train_fraction = recipe.data.train_fraction;
-  options.seed = static_cast<uint64_t>(recipe.train.seed);
-  options.image_size = recipe.data.image_size;
-  options.strict = strict;
-  if (imported != nullptr && options.image_size == 0) {
-    options.image_size = imported->contract.height;
-    options.resize = imported->contract.resize;
-    options.stretch = imported->contract.resize == 0;
-  }
-  return open_dataset(options);
-}
-
-// The size a built-in model is made for.
-Result<int64_t> own_image_size(const std::string& model) {
-  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(model, {.zero_weights = true}));
-  return graph.contract.height;
-}
-
-Result<Graph> load_teacher(const std::string& name) {
-  if (is_model_file(name)) return load_model(name);
-  PARE_ASSIGN_OR_RETURN(const std::string path, find_asset("zoo/" + name + ".pare"));
-  return load_model(path);
-}
-
-// Model and images of a recipe.
-struct Material {
-  Graph graph;
-  DatasetPair data;
-};
-
-Result<Material> load_material(TrainRecipe& recipe, bool strict) {
-  Material m;
-  if (is_model_file(recipe.model.name)) {
-    PARE_ASSIGN_OR_RETURN(m.graph, load_model(recipe.model.name));
-    PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, &m.graph, strict));
-    return m;
-  }
-  if (recipe.data.image_size == 0) {
-    PARE_ASSIGN_OR_RETURN(recipe.data.image_size, own_image_size(recipe.model.name));
-  }
-  PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, nullptr, strict));
-  ModelOptions options;
-  options.classes = static_cast<int64_t>(m.data.train->classes().size());
-  options.image_size = m.data.train->image_shape().height;
-  options.seed = static_cast<uint64_t>(recipe.train.seed);
-  options.training_form = recipe.model.batch_norm;
-  PARE_ASSIGN_OR_RETURN(m.graph, build_model(recipe.model.name, options));
-  return m;
-}
-
 void print_fields() {
   TrainRecipe recipe;
   for (const TrainRecipeField& field : recipe_fields(recipe)) {
@@ -184,10 +125,10 @@ Status run_training(Options o) {
     fmt::print("{}", recipe_toml(recipe));
     return ok_status();
   }
-  PARE_ASSIGN_OR_RETURN(Material material, load_material(recipe, o.strict));
+  PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(recipe, o.strict));
   std::optional<Graph> teacher;
   if (!recipe.distil.teacher.empty()) {
-    PARE_ASSIGN_OR_RETURN(teacher, load_teacher(recipe.distil.teacher));
+    PARE_ASSIGN_OR_RETURN(teacher, load_train_teacher(recipe.distil.teacher));
   }
   TrainProgress progress(isatty(STDERR_FILENO) != 0);
   for (const std::string& warning : material.data.warnings) progress.note(warning);

@@ -1,0 +1,63 @@
+#include "cli/train_material.h"
+
+#include "base/assets.h"
+#include "graph/model_file.h"
+#include "models/models.h"
+
+namespace pare {
+namespace {
+
+Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, bool strict) {
+  DatasetOptions options;
+  options.path = recipe.data.path;
+  options.train_fraction = recipe.data.train_fraction;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.image_size = recipe.data.image_size;
+  options.strict = strict;
+  if (imported != nullptr && options.image_size == 0) {
+    options.image_size = imported->contract.height;
+    options.resize = imported->contract.resize;
+    options.stretch = imported->contract.resize == 0;
+  }
+  return open_dataset(options);
+}
+
+// The size a built-in model is made for.
+Result<int64_t> own_image_size(const std::string& model) {
+  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(model, {.zero_weights = true}));
+  return graph.contract.height;
+}
+
+}  // namespace
+
+bool is_model_file(const std::string& name) {
+  return name.ends_with(".onnx") || name.ends_with(".pare");
+}
+
+Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict) {
+  TrainMaterial m;
+  if (is_model_file(recipe.model.name)) {
+    PARE_ASSIGN_OR_RETURN(m.graph, load_model(recipe.model.name));
+    PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, &m.graph, strict));
+    return m;
+  }
+  if (recipe.data.image_size == 0) {
+    PARE_ASSIGN_OR_RETURN(recipe.data.image_size, own_image_size(recipe.model.name));
+  }
+  PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, nullptr, strict));
+  ModelOptions options;
+  options.classes = static_cast<int64_t>(m.data.train->classes().size());
+  options.image_size = m.data.train->image_shape().height;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.training_form = recipe.model.batch_norm;
+  PARE_ASSIGN_OR_RETURN(m.graph, build_model(recipe.model.name, options));
+  return m;
+}
+
+Result<Graph> load_train_teacher(const std::string& name) {
+  if (is_model_file(name)) return load_model(name);
+  PARE_ASSIGN_OR_RETURN(const std::string path, find_asset("zoo/" + name + ".pare"));
+  return load_model(path);
+}
+
+}  // namespace pare
