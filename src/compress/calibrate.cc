@@ -7,8 +7,6 @@
 #include <cstring>
 #include <span>
 
-#include "runtime/executor.h"
-
 namespace pare {
 namespace {
 

@@ -33,6 +33,8 @@ struct ForwardOptions {
   std::vector<std::string> keep;  // values handed to `show`
   // Called for each kept value of each batch; the tensor lives during the call only.
   std::function<Status(const std::string& name, const Tensor& value)> show;
+  // Images done so far, of how many; may be empty.
+  std::function<void(int64_t done, int64_t total)> progress;
 };
 
 // Runs all images through the graph, in order, and returns its first output, images × classes, as

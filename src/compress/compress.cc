@@ -40,10 +40,14 @@ Status check_not_quantised(const Graph& graph, const Recipe& recipe) {
 
 }  // namespace
 
+Status check_compressible(const Graph& graph, const Recipe& recipe) {
+  PARE_RETURN_IF_ERROR(check_not_quantised(graph, recipe));
+  return check_finite_weights(graph);
+}
+
 Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressContext context) {
   PARE_RETURN_IF_ERROR(check_context(recipe, context));
-  PARE_RETURN_IF_ERROR(check_not_quantised(graph, recipe));
-  PARE_RETURN_IF_ERROR(check_finite_weights(graph));
+  PARE_RETURN_IF_ERROR(check_compressible(graph, recipe));
   Compressed result;
   PARE_ASSIGN_OR_RETURN(result.graph, prepare_for_compression(graph));
   context.original = result.graph;
@@ -63,6 +67,10 @@ Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressCo
   }
   std::string& done = result.graph.metadata["compression"];
   done += (done.empty() ? "" : "+") + recipe_string(recipe);
+  if (needs_images(recipe)) {
+    result.graph.metadata["compression images"] =
+        fmt::format("{} (seed {})", context.train->description(), context.seed);
+  }
   return result;
 }
 

@@ -64,6 +64,10 @@ Result<Graph> store_as(const Graph& graph, DType type, CompressContext& context)
     cast.attributes["to"] = kOnnxFloat32;
     casts.push_back(std::move(cast));
   }
+  if (casts.empty())
+    context.report->warnings.push_back(
+        fmt::format("no float32 weights of at least {} elements are left to store as {}", kSmallest,
+                    dtype_name(type)));
   result.nodes.insert(result.nodes.begin(), casts.begin(), casts.end());
   context.report->summary =
       fmt::format("{} tensors stored as {}: {:.2f} MB of weights instead of {:.2f}", casts.size(),

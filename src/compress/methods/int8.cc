@@ -6,9 +6,9 @@
 // GELU and products of two activations stay float32: together they cost a few per cent of the time,
 // and quantising them is what makes ViTs collapse. The model's outputs stay float32.
 //
-// The first layer reads the image's own bytes (scale 1, zero point 0) where normalisation could be
-// folded into it; where it could not (padding), the normalised image is quantised over the whole
-// range that images have.
+// The image's normalisation is folded into the first layer where that is exact: it then reads the
+// image's own bytes (scale 1, zero point 0). Where it is not (padding), the normalised image is
+// quantised over the whole range that images have.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include "compress/method.h"
 #include "compress/qdq.h"
 #include "compress/quantise.h"
+#include "graph/passes.h"
 
 namespace pare {
 namespace {
@@ -144,7 +145,8 @@ void report_layer(const WeightLayer& layer, const LayerScales& written, const st
   }
 }
 
-Result<Graph> apply_int8(const Graph& graph, const RecipeStep& step, CompressContext& context) {
+Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, CompressContext& context) {
+  PARE_ASSIGN_OR_RETURN(const Graph graph, fold_normalisation(original));
   PARE_ASSIGN_OR_RETURN(const std::vector<WeightLayer> layers, layers_to_quantise(graph, step));
   QdqPlan plan = plan_qdq(graph, layers);
   if (step.word("outputs") == "uint8") add_outputs(graph, float_conv_outputs(graph, layers), plan);

@@ -1,0 +1,228 @@
+// pare compress: a model made smaller by a recipe.
+
+#include "compress/compress.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/model_images.h"
+#include "graph/model_file.h"
+#if PARE_TRAIN
+#include "train/finetune.h"
+#endif
+
+namespace pare {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  std::string input;
+  std::string recipe;
+  std::string output;
+  std::string data;
+  int64_t calibration_images = 512;
+  double train_fraction = 1.0;
+  uint64_t seed = 0;
+  int threads = 0;
+  std::string device = "cpu";
+  bool strict = false;
+  bool json = false;
+  bool report = false;
+};
+
+void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
+
+#if PARE_TRAIN
+// Only a signal handler may be global: it gets no argument.
+std::atomic<bool> stop_asked = false;
+
+extern "C" void stop_fine_tuning(int signal) {
+  // A second Ctrl-C ends the program at once.
+  std::signal(signal, SIG_DFL);
+  stop_asked = true;
+}
+
+std::unique_ptr<Trainer> make_trainer(const Options& o) {
+  std::signal(SIGINT, stop_fine_tuning);
+  std::signal(SIGTERM, stop_fine_tuning);
+  return make_torch_trainer({.device = o.device, .stop = &stop_asked});
+}
+#else
+std::unique_ptr<Trainer> make_trainer(const Options&) { return nullptr; }
+#endif
+
+// Before minutes of work: can the result be written where it shall go?
+Status check_output(const std::string& path) {
+  const auto ending = std::filesystem::path(path).extension();
+  if (ending != ".onnx" && ending != ".pare") {
+    return invalid_argument(path + ": expected an output ending in .onnx or .pare");
+  }
+  return AtomicFile::create(path).status();  // its temporary file goes away again
+}
+
+Result<std::shared_ptr<const Dataset>> training_images(const Options& o, const Graph& graph) {
+  Result<DatasetOptions> wanted = dataset_options_for(graph);
+  if (!wanted.ok()) return wanted.status().with_context(o.input);
+  DatasetOptions options = *wanted;
+  options.path = o.data;
+  options.train_fraction = o.train_fraction;
+  options.seed = o.seed;
+  options.threads = o.threads;
+  options.strict = o.strict;
+  PARE_ASSIGN_OR_RETURN(const DatasetPair pair, open_dataset(options));
+  for (const std::string& warning : pair.warnings) note("warning: " + warning);
+  if (pair.train == nullptr || pair.train->size() == 0) {
+    return not_found(o.data + ": no training images, and a recipe must not see the test images");
+  }
+  note((o.data.empty() ? "no --data given, so this looks at " : "looking at ") +
+       pair.train->description());
+  return pair.train;
+}
+
+Json step_json(const RecipeStepReport& step) {
+  return {{"step", step.step},
+          {"summary", step.summary},
+          {"warnings", step.warnings},
+          {"seconds", step.seconds},
+          {"layers", step.layers}};
+}
+
+std::string fact_text(const Json& value) {
+  if (value.is_number_float()) return fmt::format("{:.5g}", value.get<double>());
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// A step's layers as a table: the first one's facts are the columns.
+void print_layers(const RecipeStepReport& step) {
+  if (step.layers.empty()) return;
+  std::vector<std::vector<std::string>> rows(1);
+  for (const auto& [key, value] : step.layers[0].items()) rows[0].push_back(key);
+  for (const Json& layer : step.layers) {
+    auto& row = rows.emplace_back();
+    for (const std::string& key : rows[0]) {
+      row.push_back(layer.contains(key) ? fact_text(layer[key]) : "");
+    }
+  }
+  std::vector<size_t> widths(rows[0].size(), 0);
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) line += fmt::format("  {:<{}}", row[i], widths[i]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  }
+}
+
+Status print_result(const Options& o, const Recipe& recipe, const Compressed& result) {
+  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
+  PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
+  if (o.json) {
+    Json object = {
+        {"model", o.input},      {"output", o.output},    {"recipe", recipe_string(recipe)},
+        {"input_bytes", before}, {"output_bytes", after}, {"steps", Json::array()}};
+    for (const RecipeStepReport& step : result.steps) object["steps"].push_back(step_json(step));
+    fmt::print("{}\n", object.dump(2));
+    return ok_status();
+  }
+  for (const RecipeStepReport& step : result.steps) {
+    fmt::print("{}: {} ({:.1f} s)\n", step.step, step.summary, step.seconds);
+    if (o.report) print_layers(step);
+  }
+  fmt::print("{}: {:.2f} MB -> {}: {:.2f} MB\n", o.input, static_cast<double>(before) / 1e6,
+             o.output, static_cast<double>(after) / 1e6);
+  return ok_status();
+}
+
+Status run(const Options& o) {
+  PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(o.recipe));
+  PARE_RETURN_IF_ERROR(check_output(o.output));
+  PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  const Status compressible = check_compressible(graph, recipe);
+  if (!compressible.ok()) return compressible.with_context(o.input);
+  if (needs_trainer(recipe) && !PARE_TRAIN) {
+    return unsupported(fmt::format("recipe '{}' trains, and this build of pare has no training",
+                                   recipe_string(recipe)));
+  }
+  CompressContext context;
+  if (needs_images(recipe)) {
+    PARE_ASSIGN_OR_RETURN(context.train, training_images(o, graph));
+  }
+  std::unique_ptr<Trainer> trainer;
+  if (needs_trainer(recipe)) trainer = make_trainer(o);
+  context.trainer = trainer.get();
+  context.calibration_images = o.calibration_images;
+  context.threads = o.threads;
+  context.seed = o.seed;
+  context.progress = note;
+  Result<Compressed> result = compress(graph, recipe, context);
+  if (!result.ok()) return result.status().with_context(o.input);
+  for (const RecipeStepReport& step : result->steps) {
+    for (const std::string& warning : step.warnings) {
+      note(fmt::format("warning: {}: {}", step.step, warning));
+    }
+  }
+  PARE_RETURN_IF_ERROR(save_model(result->graph, o.output));
+  return print_result(o, recipe, *result);
+}
+
+constexpr char kExamples[] =
+    "  pare compress alexnet.onnx int8 --data cifar10 -o alexnet-int8.onnx\n"
+    "  pare compress vit.onnx fp16 -o vit-fp16.pare\n"
+    "  pare compress alexnet.onnx prune:0.9,share=uniform+int8 -o small.pare --report\n"
+    "  pare compress alexnet.onnx prune:0.95+finetune:20+int8 --data cifar10 -o small.pare\n"
+    "  pare compress alexnet.onnx mine.toml -o mine.pare --json\n";
+
+std::function<Status()> set_up(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("input", o->input, "Model, .onnx or .pare, in float32")->required();
+  app.add_option("recipe", o->recipe, "METHOD[:VALUE][,OPTION=VALUE...][+METHOD...], or a .toml")
+      ->required();
+  app.add_option("-o,--output", o->output, "Model to write, .onnx or .pare")->required();
+  app.add_option("--data", o->data,
+                 "CIFAR or image folder, cifar10 or cifar100; the built-in training images without "
+                 "it. Only training images are looked at");
+  app.add_option("--calibration-images", o->calibration_images,
+                 "Training images that activation ranges are measured on")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->capture_default_str();
+  app.add_option("--train-fraction", o->train_fraction, "Share of the training images to use")
+      ->capture_default_str();
+  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--seed", o->seed, "Of the images drawn and of fine-tuning")
+      ->capture_default_str();
+  app.add_flag("--strict", o->strict, "A broken image stops the run");
+  app.add_flag("--report", o->report, "Print what each step did to each layer");
+  app.add_flag("--json", o->json, "Print an object with each step's report");
+#if PARE_TRAIN
+  app.add_option("--device", o->device, "Where fine-tuning runs: cpu, cuda or auto")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str();
+#endif
+  app.footer(fmt::format("Methods and their options (default):\n{}\nExamples:\n{}", recipe_help(),
+                         kExamples));
+  return [o] { return run(*o); };
+}
+
+}  // namespace
+
+Command make_compress_command() {
+  return {.name = "compress",
+          .summary = "Make a model smaller: float16, int8, pruning, fine-tuning",
+          .examples = kExamples,
+          .setup = set_up,
+          .trains = true};
+}
+
+}  // namespace pare
