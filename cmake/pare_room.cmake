@@ -10,7 +10,7 @@ function(pare_common target)
                                            -Werror
     # Designated initialisers leave the other fields at their defaults on purpose; and g++ 12 sees
     # overlaps in std::string that are not there (its bug 105651).
-    -Wno-missing-field-initializers -Wno-restrict)
+    -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include
                                               ${PROJECT_SOURCE_DIR}/src
                                               ${PROJECT_BINARY_DIR}/generated)

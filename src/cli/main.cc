@@ -9,6 +9,7 @@
 #include "base/build_info.h"
 #include "cli/command.h"
 #include "cli/openmp.h"
+#include "cli/usage.h"
 
 namespace pare {
 
@@ -49,7 +50,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    std::fprintf(stderr, "pare: %s\n", usage_line(app, error).c_str());
+    return 2;
   }
   const Status status = chosen();
   if (!status.ok()) std::fprintf(stderr, "pare: %s\n", status.message().c_str());

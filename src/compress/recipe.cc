@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/nearest.h"
 
 namespace pare {
 namespace {
@@ -29,32 +30,10 @@ struct RawStep {
   std::vector<RawOption> options;
 };
 
-// Levenshtein's distance: insertions, deletions and replacements from a to b.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
-std::string nearest(const std::string& word, const std::vector<std::string>& valid) {
-  return *std::min_element(valid.begin(), valid.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(word, a) < edit_distance(word, b);
-  });
-}
-
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& valid) {
   return valid.empty() ? std::string()
-                       : fmt::format("; did you mean '{}'? (there are: {})", nearest(word, valid),
-                                     fmt::join(valid, ", "));
+                       : fmt::format("; did you mean '{}'? (there are: {})",
+                                     nearest_name(word, valid), fmt::join(valid, ", "));
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {

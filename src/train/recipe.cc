@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/file.h"
+#include "base/nearest.h"
 #include "train/builtin_recipes.h"
 
 namespace pare {
@@ -96,22 +97,6 @@ struct Assign {
     return ok_status();
   }
 };
-
-// Letters that must be inserted, removed or changed to make `b` of `a` (Levenshtein 1966).
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 Result<TrainRecipeField> find_field(TrainRecipe& recipe, const std::string& key,
                                     const Place& place) {

@@ -1,13 +1,19 @@
-"""Makes the seeds of the ONNX and safetensors fuzzers in tests/fuzz/corpus: small graphs that use every family of
-operators and every pass, and small safetensors files.
+"""Makes the seeds of the fuzzers in tests/fuzz/corpus, all but those of .pare: small graphs that use every family of operators
+and every pass, small safetensors files, pictures, archives, records, recipes and checkpoints. (corpus/pare/NAME is
+`pare pack` of corpus/onnx/NAME.)
 
-    python tests/fuzz/make_seeds.py          (needs onnx, numpy, safetensors)
+    python tests/fuzz/make_seeds.py          (needs onnx, numpy, safetensors, xxhash)
 """
+import io
+import json
 import pathlib
 import shutil
+import struct
+import tarfile
 
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
+import xxhash
 from safetensors.numpy import save_file
 
 HERE = pathlib.Path(__file__).parent / "corpus"
@@ -85,10 +91,57 @@ def safetensors_seeds():
     save_file({}, folder / "empty")
 
 
+def data_seeds():
+    fixtures = HERE.parent.parent / "fixtures" / "data"
+    for name in ("bits.png", "palette_clear.png", "grey.png", "jpeg_420.jpg", "jpeg_progressive.jpg", "jpeg_grey.jpg"):
+        shutil.copy(fixtures / "images" / name, HERE / "image" / name)
+    shutil.copy(fixtures / "tiny.pimg", HERE / "packed_images" / "tiny")
+    # The first byte is the fuzzer's own: layout, and twice the number of records.
+    (HERE / "cifar" / "cifar10").write_bytes(bytes([2, 9]) + bytes(3072))
+    (HERE / "cifar" / "cifar100").write_bytes(bytes([3, 19, 99]) + bytes(3072))
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in (("set/words.txt", b"words"), ("set/" + "d" * 80 + "/" + "f" * 60, b"x" * 600)):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        link = tarfile.TarInfo("set/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    # Without the zeros that fill the last 10 kB, but for the two blocks of them that end an archive.
+    content = file.getvalue().rstrip(bytes(1))
+    (HERE / "tar" / "small").write_bytes(content + bytes(-len(content) % 512 + 1024))
+
+
+def text_seeds():
+    context = {"processor": "P", "instruction_sets": "avx2", "version": "1", "commit": "c", "date": "2026-01-02T03:04:05Z"}
+    records = {
+        "size": {"model": "m", "format": "onnx", "file_bytes": 12, "parameters": 3},
+        "accuracy": {"model": "m", "engine": "pare", "precision": "int8", "data": "d", "images": 4, "top1": 50.0, "top1_low": 15.0,
+                     "top1_high": 85.0, "top5": 100.0, "classes": ["a", "b"], "class_images": [2, 2], "class_correct": [1, 1]},
+        "step": {"study": "s", "step": "a", "status": "ran", "cause": "first run", "seconds": 1.5}}
+    for kind, fields in records.items():
+        (HERE / "records" / kind).write_text(json.dumps({"kind": kind, "context": context, **fields}))
+    (HERE / "recipe" / "short").write_text("prune:0.9,share=uniform+int8,range=percentile")
+    (HERE / "recipe" / "toml").write_text('[[step]]\nmethod = "prune"\nsparsity = 0.9\n\n[[step]]\nmethod = "int8"\nskip = ["conv1"]\n')
+
+
+def checkpoint_seeds():
+    weights = F([1, 2, 3]).tobytes()
+    tensors = [{"name": "w", "type": "float32", "shape": [3], "offset": 0, "hash": xxhash.xxh3_128_hexdigest(weights)},
+               {"name": "e", "type": "int8", "shape": [0, 2], "offset": 64, "hash": xxhash.xxh3_128_hexdigest(b"")}]
+    header = json.dumps({"state": {"epoch": 1}, "tensors": tensors}).encode()
+    file = b"PARECKPT" + struct.pack("<Q", len(header)) + xxhash.xxh3_128_hexdigest(header).encode() + header
+    (HERE / "checkpoint" / "two").write_bytes(file + bytes(-len(file) % 64) + weights + bytes(-len(weights) % 64))
+
+
 if __name__ == "__main__":
-    for name in ("onnx", "safetensors"):
+    for name in ("onnx", "safetensors", "image", "packed_images", "cifar", "tar", "records", "recipe", "checkpoint"):
         (HERE / name).mkdir(parents=True, exist_ok=True)
     onnx_seeds()
     for name in ("storage_raw.onnx", "storage_typed.onnx"):  # every element type (make_onnx.py)
         shutil.copy(HERE.parent.parent / "fixtures" / "onnx" / name, HERE / "onnx" / name.removesuffix(".onnx"))
     safetensors_seeds()
+    data_seeds()
+    text_seeds()
+    checkpoint_seeds()
