@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <span>
+#include <utility>
+
+#include "base/rng.h"
 
 namespace pare {
 namespace {
@@ -17,27 +19,51 @@ double log_sum_exp(std::span<const float> values) {
   return largest + std::log(sum);
 }
 
+// All positions, each class in an order of its own that the seed decides, the classes giving one
+// image in turn: any stretch of it is as even over the classes as they allow.
+std::vector<int64_t> deal_by_class(const Dataset& images, uint64_t seed) {
+  std::vector<std::vector<int64_t>> of_class(images.classes().size());
+  for (int64_t i = 0; i < images.size(); ++i)
+    of_class[static_cast<size_t>(images.label(i))].push_back(i);
+  size_t longest = 0;
+  for (size_t c = 0; c < of_class.size(); ++c) {
+    std::vector<int64_t>& members = of_class[c];
+    std::vector<int64_t> shuffled;
+    Rng rng(seed, RngPurpose::kCalibration, c);
+    for (const int64_t k : rng.permutation(static_cast<int64_t>(members.size())))
+      shuffled.push_back(members[static_cast<size_t>(k)]);
+    members = std::move(shuffled);
+    longest = std::max(longest, members.size());
+  }
+  std::vector<int64_t> order;
+  for (size_t round = 0; round < longest; ++round)
+    for (const auto& members : of_class)
+      if (round < members.size()) order.push_back(members[round]);
+  return order;
+}
+
 }  // namespace
 
 Result<DrawnImages> draw_images(const CompressContext& context) {
   const auto& train = context.train;
   if (train == nullptr || train->size() == 0)
     return invalid_argument("this recipe looks at training images, and there are none");
-  const int64_t calibration = std::min(context.calibration_images, train->size());
-  const int64_t both = std::min(calibration + context.sensitivity_images, train->size());
-  PARE_ASSIGN_OR_RETURN(const auto drawn,
-                        balanced_subset(train, both, context.seed, "for calibration"));
-  const auto part = [&drawn](int64_t from, int64_t to, const char* what) {
-    std::vector<int64_t> indices;
-    for (int64_t i = from; i < to; ++i) indices.push_back(i);
-    return subset(drawn, std::move(indices),
-                  fmt::format("{} images of {} for {}", to - from, drawn->description(), what));
+  const std::vector<int64_t> order = deal_by_class(*train, context.seed);
+  const auto size = static_cast<int64_t>(order.size());
+  const auto part = [&](int64_t from, int64_t to, const char* what) {
+    std::vector<int64_t> indices(order.begin() + from, order.begin() + to);
+    std::sort(indices.begin(), indices.end());
+    return subset(train, std::move(indices),
+                  fmt::format("{} images drawn for {} (seed {}) from: {}", to - from, what,
+                              context.seed, train->description()));
   };
+  const int64_t calibration = std::min(context.calibration_images, size);
+  const int64_t sensitivity = std::min(context.sensitivity_images, size);
+  // Behind the others where there are enough for both.
+  const int64_t from = std::min(calibration, size - sensitivity);
   DrawnImages images;
-  images.calibration = part(0, std::min(calibration, drawn->size()), "calibration");
-  const int64_t from =
-      std::clamp<int64_t>(drawn->size() - context.sensitivity_images, 0, drawn->size() - 1);
-  images.sensitivity = part(from, drawn->size(), "sensitivity");
+  images.calibration = part(0, calibration, "calibration");
+  images.sensitivity = part(from, from + sensitivity, "sensitivity");
   return images;
 }
 

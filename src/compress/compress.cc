@@ -69,7 +69,7 @@ Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressCo
   done += (done.empty() ? "" : "+") + recipe_string(recipe);
   if (needs_images(recipe)) {
     result.graph.metadata["compression images"] =
-        fmt::format("{} (seed {})", context.train->description(), context.seed);
+        fmt::format("from: {} (seed {})", context.train->description(), context.seed);
   }
   return result;
 }

@@ -1,0 +1,119 @@
+#include "compress/toy.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/rng.h"
+#include "data/memory_dataset.h"
+
+namespace pare::toy {
+namespace {
+
+constexpr int64_t kSize = 8;
+constexpr int64_t kClasses = 4;
+
+class Builder {
+ public:
+  explicit Builder(uint64_t seed) : rng_(seed, RngPurpose::kTest) {}
+
+  Graph graph;
+
+  std::string add(const std::string& op, const std::string& name, std::vector<std::string> inputs,
+                  std::map<std::string, Attribute> attributes = {}) {
+    Node node;
+    node.op = op;
+    node.name = name;
+    node.inputs = std::move(inputs);
+    node.outputs = {name};
+    node.attributes = std::move(attributes);
+    graph.nodes.push_back(std::move(node));
+    return name;
+  }
+
+  std::string floats(const std::string& name, const Shape& shape, float spread, float mean = 0) {
+    Tensor tensor(DType::kFloat32, shape);
+    for (float& v : tensor.mutable_values<float>()) v = mean + spread * rng_.normal();
+    graph.initializers[name] = std::move(tensor);
+    return name;
+  }
+
+  std::string weights(const std::string& name, const Shape& shape, int64_t fan_in) {
+    return floats(name, shape, std::sqrt(2.0F / static_cast<float>(fan_in)));
+  }
+
+ private:
+  Rng rng_;
+};
+
+}  // namespace
+
+Graph net(uint64_t seed) {
+  Builder b(seed);
+  b.graph.name = "toy";
+  b.graph.opset = 17;
+  b.graph.inputs = {{"input", DType::kUInt8, {kDynamic, 3, kSize, kSize}}};
+  b.graph.contract.height = b.graph.contract.width = kSize;
+  b.graph.contract.classes = {"a", "b", "c", "d"};
+  const std::vector<int64_t> ones = {1, 1, 1, 1};
+  std::string x = b.add("Cast", "cast", {"input"}, {{"to", int64_t{1}}});
+  x = b.add("Mul", "scaled", {x, b.floats("scale", {1, 3, 1, 1}, 0.0005F, 1.0F / 64)});
+  x = b.add("Add", "normalised", {x, b.floats("shift", {1, 3, 1, 1}, 0.1F, -2.0F)});
+  x = b.add("Conv", "conv1",
+            {x, b.weights("conv1.weight", {8, 3, 3, 3}, 27), b.floats("conv1.bias", {8}, 0.1F)});
+  x = b.add("Relu", "relu1", {x});
+  x = b.add(
+      "MaxPool", "pool1", {x},
+      {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  x = b.add("Conv", "conv2",
+            {x, b.weights("conv2.weight", {16, 8, 3, 3}, 72), b.floats("conv2.bias", {16}, 0.1F)},
+            {{"pads", ones}});
+  x = b.add("Relu", "relu2", {x});
+  x = b.add("Flatten", "flatten", {x});
+  x = b.add("Gemm", "fc1",
+            {x, b.weights("fc1.weight", {32, 144}, 144), b.floats("fc1.bias", {32}, 0.1F)},
+            {{"transB", int64_t{1}}});
+  x = b.add("Relu", "relu3", {x});
+  x = b.add("MatMul", "fc2", {x, b.weights("fc2.weight", {32, kClasses}, 32)});
+  x = b.add("Add", "logits", {x, b.floats("fc2.bias", {kClasses}, 0.1F)});
+  b.graph.outputs = {{"logits", DType::kFloat32, {kDynamic, kClasses}}};
+  return std::move(b.graph);
+}
+
+std::shared_ptr<const Dataset> images(int64_t count, uint64_t seed) {
+  std::vector<uint8_t> pixels;
+  std::vector<int32_t> labels;
+  for (int64_t i = 0; i < count; ++i) {
+    Rng rng(seed, RngPurpose::kTest, static_cast<uint64_t>(i));
+    const auto label = static_cast<int32_t>(i % kClasses);
+    labels.push_back(label);
+    for (int c = 0; c < 3; ++c) {
+      const float mean = rng.uniform(60.0F, 180.0F) + (c == label ? 60.0F : 0.0F);
+      const float slope_x = rng.uniform(-8.0F, 8.0F);
+      const float slope_y = rng.uniform(-8.0F, 8.0F);
+      for (int64_t y = 0; y < kSize; ++y) {
+        for (int64_t x = 0; x < kSize; ++x) {
+          const float value = mean + slope_x * static_cast<float>(x - kSize / 2) +
+                              slope_y * static_cast<float>(y - kSize / 2) + 10.0F * rng.normal();
+          pixels.push_back(static_cast<uint8_t>(std::min(255.0F, std::max(0.0F, value))));
+        }
+      }
+    }
+  }
+  auto made = MemoryDataset::create({3, kSize, kSize}, std::move(pixels), std::move(labels),
+                                    {"a", "b", "c", "d"}, "toy images");
+  return made.ok() ? *made : nullptr;
+}
+
+CompressContext context(int64_t count) {
+  CompressContext context;
+  context.train = images(count);
+  context.calibration_images = 64;
+  context.sensitivity_images = 32;
+  context.batch_size = 20;  // the last batch is smaller
+  context.threads = 2;
+  return context;
+}
+
+}  // namespace pare::toy

@@ -1,0 +1,26 @@
+// A small net with every kind of weight layer, and images for it; for the tests of this room.
+#ifndef PARE_COMPRESS_TOY_H_
+#define PARE_COMPRESS_TOY_H_
+
+#include <memory>
+
+#include "compress/method.h"
+#include "data/dataset.h"
+#include "graph/graph.h"
+
+namespace pare::toy {
+
+// uint8 [N, 3, 8, 8] -> Cast -> Mul -> Add -> conv1 3x3x8 -> Relu -> MaxPool 2 -> conv2 3x3x16,
+// padded -> Relu -> Flatten -> fc1 Gemm 144 -> 32, transB -> Relu -> fc2 MatMul 32 -> 4 -> Add.
+// Weights are drawn with the seed, as He et al. 2015 draw them.
+Graph net(uint64_t seed = 1);
+
+// Images of smooth random patterns, the label depending on their colour.
+std::shared_ptr<const Dataset> images(int64_t count, uint64_t seed = 7);
+
+// A context with those images and few of them drawn.
+CompressContext context(int64_t images = 96);
+
+}  // namespace pare::toy
+
+#endif  // PARE_COMPRESS_TOY_H_
