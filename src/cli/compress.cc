@@ -14,8 +14,8 @@
 
 #include "base/file.h"
 #include "cli/command.h"
-#include "cli/model_images.h"
 #include "graph/model_file.h"
+#include "measure/model_images.h"
 #if PARE_TRAIN
 #include "train/finetune.h"
 #endif

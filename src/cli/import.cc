@@ -28,6 +28,7 @@ struct Options {
   float scale = 0;
   std::vector<int64_t> crop;
   std::string classes_file;
+  std::string trained_on;
 };
 
 Result<std::vector<std::string>> read_classes(const std::string& path) {
@@ -100,7 +101,8 @@ Status run(Options o, const CLI::App& app) {
   if (!o.classes_file.empty()) {
     PARE_ASSIGN_OR_RETURN(o.contract.classes, read_classes(o.classes_file));
   }
-  PARE_ASSIGN_OR_RETURN(const ImportedModel model, weights ? import_named(o) : import_file(o));
+  PARE_ASSIGN_OR_RETURN(ImportedModel model, weights ? import_named(o) : import_file(o));
+  if (!o.trained_on.empty()) model.graph.metadata["trained_on"] = o.trained_on;
   PARE_RETURN_IF_ERROR(save_model(model.graph, o.output));
   for (const std::string& note : model.notes) fmt::print("{}: {}\n", o.input, note);
   fmt::print("{}: {} nodes, {} parameters\n", o.output, model.graph.nodes.size(),
@@ -125,6 +127,9 @@ void add_contract_options(CLI::App& app, Options& o) {
       ->expected(1, 2)
       ->check(CLI::PositiveNumber);
   app.add_option("--classes", o.classes_file, "Text file with a class name on every line");
+  app.add_option("--trained-on", o.trained_on,
+                 "What the weights were trained on, in words: stands beside every figure of the "
+                 "model in reports");
   app.add_option("--output-name", o.contract.output, "Which output holds the classes");
   app.add_flag("--float-input", o.contract.keep_input,
                "Leave the graph's floating input and state the preprocessing beside it, instead of "

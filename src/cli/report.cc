@@ -46,7 +46,7 @@ Command make_report_command() {
   return {.name = "report",
           .summary = "Make one offline HTML file, or plain tables, from records",
           .examples =
-              "  pare report build/study/default/records.jsonl -o report.html\n"
+              "  pare report runs/study-default/records.jsonl -o report.html\n"
               "  pare report ours.jsonl peers.jsonl --tables\n",
           .setup = [](CLI::App& app) -> std::function<Status()> {
             auto options = std::make_shared<Options>();

@@ -1,6 +1,6 @@
 // Images in the form that a model's input contract asks for.
-#ifndef PARE_CLI_MODEL_IMAGES_H_
-#define PARE_CLI_MODEL_IMAGES_H_
+#ifndef PARE_MEASURE_MODEL_IMAGES_H_
+#define PARE_MEASURE_MODEL_IMAGES_H_
 
 #include "pare/status.h"
 
@@ -15,4 +15,4 @@ Result<DatasetOptions> dataset_options_for(const Graph& graph);
 
 }  // namespace pare
 
-#endif  // PARE_CLI_MODEL_IMAGES_H_
+#endif  // PARE_MEASURE_MODEL_IMAGES_H_

@@ -1,4 +1,4 @@
-#include "cli/model_images.h"
+#include "measure/model_images.h"
 
 #include <fmt/format.h>
 

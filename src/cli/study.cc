@@ -1,0 +1,200 @@
+// pare study: a whole experiment as one command that can be killed and goes on.
+
+#include "study/study.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/build_info.h"
+#include "base/file.h"
+#include "cli/command.h"
+#include "report/report.h"
+#if PARE_TRAIN
+#include "cli/study_trainer.h"
+#endif
+
+namespace pare {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+struct Options {
+  std::string config = "default";
+  std::string folder;
+  std::string data;
+  int threads = 0;
+  bool dry_run = false;
+  bool json = false;
+};
+
+// Only a signal handler may be global: it gets no argument.
+std::atomic<bool> stop_asked = false;
+
+extern "C" void stop_study(int signal) {
+  // A second Ctrl-C ends the program at once.
+  std::signal(signal, SIG_DFL);
+  stop_asked = true;
+}
+
+// What the user sees while a study is at work: a line for each step; on a terminal the last line
+// renews itself.
+class StudyProgress {
+ public:
+  explicit StudyProgress(bool terminal) : terminal_(terminal) {}
+
+  void begins(const std::string& step, int number, int count) {
+    label_ = fmt::format("[{}/{}] {}", number, count, step);
+    if (terminal_) renew("");
+  }
+  void progress(const std::string& text) {
+    using namespace std::chrono_literals;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < (terminal_ ? 200ms : 30s)) return;
+    last_ = now;
+    if (terminal_) {
+      renew(text);
+    } else {
+      line(label_ + ": " + text);
+    }
+  }
+  void ends(const StepRecord& step, int number, int count) {
+    std::string text = fmt::format("[{}/{}] {}: {}", number, count, step.step, step.status);
+    if (step.status == "ran") text += fmt::format(" in {:.1f} s", step.seconds);
+    line(text + " (" + step.cause + ")");
+  }
+  void line(const std::string& text) {
+    fmt::print(stderr, "{}{}\n", terminal_ ? "\r\033[K" : "", text);
+    last_ = std::chrono::steady_clock::now();
+  }
+
+ private:
+  void renew(const std::string& text) {
+    fmt::print(stderr, "\r{}{}{}\033[K", label_, text.empty() ? "" : ": ", text);
+    std::fflush(stderr);
+  }
+
+  bool terminal_;
+  std::string label_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// A commit names a program, except where the tree had changes: then its bytes do.
+Result<std::string> program_identity() {
+  const std::string commit = build_commit();
+  if (commit != "unknown" && commit.find('+') == std::string::npos) return commit;
+  PARE_ASSIGN_OR_RETURN(const std::string hash, hash_file("/proc/self/exe"));
+  return commit + " " + hash;
+}
+
+OrderedJson steps_json(const StudyResult& result) {
+  OrderedJson steps = OrderedJson::array();
+  for (const StepRecord& step : result.steps) {
+    steps.push_back({{"step", step.step},
+                     {"status", step.status},
+                     {"cause", step.cause},
+                     {"seconds", step.seconds}});
+  }
+  return steps;
+}
+
+Status print_outcome(const Options& o, const StudyConfig& config, const StudyResult& result) {
+  const std::string report_path = o.folder + "/report.html";
+  PARE_ASSIGN_OR_RETURN(const std::string tables, make_text_tables(result.records));
+  PARE_ASSIGN_OR_RETURN(const std::string html, make_html_report(result.records));
+  PARE_RETURN_IF_ERROR(write_file(report_path, html));
+  if (o.json) {
+    const OrderedJson json = {{"study", config.name},
+                              {"records", result.records_path},
+                              {"report", report_path},
+                              {"failed", result.failed},
+                              {"steps", steps_json(result)}};
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    fmt::print("{}\nrecords: {}\nreport:  {}\n", tables, result.records_path, report_path);
+  }
+  if (result.failed == 0) return ok_status();
+  return Status(StatusCode::kNotFound, fmt::format("{} of {} steps failed; the report has the rest",
+                                                   result.failed, result.steps.size()));
+}
+
+Status run(Options o) {
+  PARE_ASSIGN_OR_RETURN(StudyConfig config, load_study_config(o.config));
+  if (!o.data.empty()) config.data = o.data;
+  if (o.folder.empty()) o.folder = "runs/study-" + config.name;
+  StudyOptions options;
+  options.folder = o.folder;
+  options.threads = o.threads;
+  options.dry_run = o.dry_run;
+  options.stop = &stop_asked;
+  PARE_ASSIGN_OR_RETURN(options.program, program_identity());
+#if PARE_TRAIN
+  const auto trainer = make_study_trainer(&stop_asked);
+  options.trainer = trainer.get();
+#endif
+  StudyProgress progress(isatty(STDERR_FILENO) != 0);
+  if (!o.dry_run) {
+    options.events.begins = [&](const std::string& step, int number, int count) {
+      progress.begins(step, number, count);
+    };
+    options.events.progress = [&](const std::string& text) { progress.progress(text); };
+    options.events.ends = [&](const StepRecord& step, int number, int count) {
+      progress.ends(step, number, count);
+    };
+  }
+  options.events.note = [&](const std::string& text) { progress.line("warning: " + text); };
+  std::signal(SIGINT, stop_study);
+  std::signal(SIGTERM, stop_study);
+  const Result<StudyResult> result = run_study(config, options);
+  if (!result.ok()) {
+    if (result.status().code() != StatusCode::kCancelled) return result.status();
+    return cancelled(
+        fmt::format("stopped; the same command goes on from here ({})", result.status().message()));
+  }
+  if (!o.dry_run) return print_outcome(o, config, *result);
+  if (o.json) {
+    fmt::print("{}\n", steps_json(*result).dump(2));
+  } else {
+    for (const StepRecord& step : result->steps) {
+      fmt::print("{}: {} ({})\n", step.step, step.status, step.cause);
+    }
+  }
+  return ok_status();
+}
+
+std::function<Status()> set_up(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("config", o->config,
+                 fmt::format("A .toml file or one of {}", fmt::join(builtin_study_names(), ", ")))
+      ->capture_default_str();
+  app.add_option("-o,--output", o->folder,
+                 "Folder of results, records.jsonl and report.html; runs/study-NAME without it");
+  app.add_option("--data", o->data,
+                 "CIFAR or image folder, cifar10 or cifar100, in place of what the config says");
+  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_flag("--dry-run", o->dry_run, "List the steps and what would become of each, and leave");
+  app.add_flag("--json", o->json, "Print the steps and the paths as JSON, not the tables");
+  return [o] { return run(*o); };
+}
+
+}  // namespace
+
+Command make_study_command() {
+  return {.name = "study",
+          .summary = "Run a whole experiment: make every variant, measure it, report",
+          .examples =
+              "  pare study\n"
+              "  pare study --dry-run\n"
+              "  pare study mine.toml --data photos/ --output results\n",
+          .setup = set_up,
+          .trains = true};
+}
+
+}  // namespace pare
