@@ -49,8 +49,18 @@ bool widens(const TileSet& tiles, const GemmProblem& p) {
   return tiles.src_bytes == 4 && p.src_type != DType::kFloat32;
 }
 
+// One row of floats goes through TileSet::row_panels.
+bool is_row(const TileSet& tiles, const GemmProblem& p) {
+  return p.m == 1 && p.k > 0 && tiles.row_panels != nullptr;
+}
+
+int64_t widened_bytes(const TileSet& tiles, const GemmProblem& p) {
+  return widens(tiles, p) ? round_up_64(p.m * p.k * 4) : 0;
+}
+
 int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int) {
-  return widens(tiles_of(kernel), p) ? round_up_64(p.m * p.k * 4) : 0;
+  const TileSet& tiles = tiles_of(kernel);
+  return widened_bytes(tiles, p) + (is_row(tiles, p) ? 2 * round_up_64(p.k * 4) : 0);
 }
 
 // What the tasks of one run share.
@@ -91,6 +101,62 @@ void run_task(const Run& run, int64_t task) {
   }
 }
 
+// The elements of a row that are not zero.
+int64_t keep_nonzero(const float* row, int64_t k, float* values, int32_t* index) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    values[count] = row[i];
+    index[count] = static_cast<int32_t>(i);
+    count += row[i] != 0.0F ? 1 : 0;
+  }
+  return count;
+}
+
+// The one row of the source by kRowPanels panels at a time; the panels that are left, and the last
+// one where it is narrower, by tiles.
+void run_row(const Run& run, std::byte* scratch, ThreadPool& pool) {
+  const PanelLayout& layout = run.layout;
+  const int64_t k = run.problem.k;
+  auto* values = reinterpret_cast<float*>(scratch);
+  auto* index = reinterpret_cast<int32_t*>(scratch + round_up_64(k * 4));
+  const int64_t count = keep_nonzero(reinterpret_cast<const float*>(run.src), k, values, index);
+  const int64_t whole = run.problem.n / layout.width() / kRowPanels;
+  const int64_t rest = layout.panels() - whole * kRowPanels;
+  FinishArgs finish;
+  finish.sums_stride = layout.width();
+  finish.rows = 1;
+  finish.epilogue = &run.args.epilogue;
+  finish.first_row = 0;
+  finish.dst_type = stored_type(run.problem.dst_type);
+  finish.dst = run.args.dst;
+  finish.dst_stride = run.args.dst_stride;
+  pool.run(whole + (rest > 0 ? 1 : 0), [&](int64_t task, int) {
+    alignas(64) float sums[kRowPanels * kMaxTileVectors * 16];
+    FinishArgs its = finish;
+    its.sums = sums;
+    const int64_t first = task * kRowPanels;
+    if (task < whole) {
+      RowArgs row{values, index, count, {}, sums};
+      for (int64_t p = 0; p < kRowPanels; ++p) {
+        row.panels[p] = run.args.packed + layout.panel_offset(first + p);
+      }
+      layout.tiles->row_panels(row);
+      its.first_column = first * layout.width();
+      its.columns = kRowPanels * layout.width();
+      layout.tiles->finish(its);
+      return;
+    }
+    const void* rows[1] = {run.src};
+    const int64_t tap_offset = 0;
+    for (int64_t p = first; p < first + rest; ++p) {
+      multiply_panel(layout, run.args.packed, p, {rows, 1, &tap_offset}, sums, layout.width());
+      its.columns = layout.panel_columns(p);
+      its.first_column = p * layout.width();
+      layout.tiles->finish(its);
+    }
+  });
+}
+
 void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, ThreadPool& pool) {
   const TileSet& tiles = tiles_of(kernel);
   const PanelLayout layout{&tiles, p.n, 1, p.k};
@@ -111,6 +177,10 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
     });
     r.src = args.scratch.data();
     r.src_stride_bytes = p.k * 4;
+  }
+  if (is_row(tiles, p)) {
+    run_row(r, args.scratch.data() + widened_bytes(tiles, p), pool);
+    return;
   }
   pool.run(r.grid.tasks(), [&](int64_t task, int) { run_task(r, task); });
 }

@@ -9,6 +9,11 @@ namespace {
 // all rows pass over it.
 constexpr int64_t kStretchBytes = 128 << 10;
 
+// Columns of the widest panel of tiles that are widened.
+constexpr int64_t kWideWidth = 16;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // One stretch: `taps` whole taps from `tap` on, or k elements from `first_k` on of one tap.
 struct Stretch {
   int64_t tap = 0;
@@ -46,6 +51,41 @@ void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t
   }
 }
 
+// The same by tiles of widened operands, for at most kWideDepth elements, a tap's rounded up to the
+// group.
+void multiply_wide(const PanelLayout& layout, const std::byte* panel, int64_t vectors,
+                   const PanelRows& rows, const Stretch& s, void* sums, int64_t sums_stride) {
+  const TileSet& tiles = *layout.tiles;
+  const WideTiles& wide = *tiles.wide;
+  alignas(64) int16_t words[kWideDepth * kWideWidth];
+  alignas(64) int16_t wide_rows[kMaxTileRows * kWideStride];
+  const int64_t before = s.tap * layout.stored_k() + s.first_k;
+  const int64_t tap_groups = (s.k + tiles.group - 1) / tiles.group;
+  const int64_t groups = s.taps * tap_groups;
+  wide.widen_panel(panel + before * vectors * tiles.lanes, groups, static_cast<int>(vectors),
+                   words);
+  const int64_t one_offset = rows.tap_offsets[s.tap] + s.first_k;
+  TileArgs src;
+  src.tap_offsets = s.first_k == 0 ? rows.tap_offsets + s.tap : &one_offset;
+  src.taps = s.taps;
+  src.k = s.k;
+  WideTileArgs args;
+  args.rows = wide_rows;
+  args.panel = words;
+  args.depth = groups * tiles.group;
+  args.sums_stride = sums_stride;
+  args.accumulate = before > 0;
+  const int64_t count = (rows.count + kMaxTileRows - 1) / kMaxTileRows;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = rows.count * i / count;
+    const int64_t last = rows.count * (i + 1) / count;
+    src.rows = rows.rows + first;
+    wide.widen_rows(src, static_cast<int>(last - first), wide_rows);
+    args.sums = static_cast<int32_t*>(sums) + first * sums_stride;
+    wide.tiles[last - first - 1][vectors - 1](args);
+  }
+}
+
 // dst[c][r] = src[r][c] for rows x columns elements, four by four.
 void transpose(const float* src, int64_t src_stride, int64_t rows, int64_t columns, float* dst,
                int64_t dst_stride) {
@@ -80,25 +120,30 @@ void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t 
   const TileSet& tiles = *layout.tiles;
   const std::byte* panel = packed + layout.panel_offset(p);
   const int64_t vectors = layout.panel_vectors(p);
+  const bool wide = tiles.wide != nullptr && rows.count >= tiles.wide->least_rows;
+  const auto multiply = wide ? multiply_wide : multiply_stretch;
   const int64_t k_bytes = vectors * tiles.lanes * tiles.weight_bytes;
-  const int64_t fit = kStretchBytes / k_bytes / tiles.group * tiles.group;
-  if (rows.count <= tiles.max_rows || layout.taps * layout.k <= fit) {
-    multiply_stretch(layout, panel, vectors, rows, {0, layout.taps, 0, layout.k}, sums,
-                     sums_stride);
+  const int64_t fit = wide ? kWideDepth : kStretchBytes / k_bytes / tiles.group * tiles.group;
+  if (layout.taps * layout.stored_k() <= fit || (!wide && rows.count <= tiles.max_rows)) {
+    multiply(layout, panel, vectors, rows, {0, layout.taps, 0, layout.k}, sums, sums_stride);
     return;
   }
-  if (layout.k <= fit) {
-    const int64_t taps = fit / layout.k;
-    for (int64_t tap = 0; tap < layout.taps; tap += taps) {
-      const int64_t n = std::min(taps, layout.taps - tap);
-      multiply_stretch(layout, panel, vectors, rows, {tap, n, 0, layout.k}, sums, sums_stride);
+  if (layout.stored_k() <= fit) {
+    const int64_t blocks = ceil_div(layout.taps, fit / layout.stored_k());
+    for (int64_t i = 0; i < blocks; ++i) {
+      const int64_t tap = layout.taps * i / blocks;
+      const int64_t n = layout.taps * (i + 1) / blocks - tap;
+      multiply(layout, panel, vectors, rows, {tap, n, 0, layout.k}, sums, sums_stride);
     }
     return;
   }
+  // Stretches of one tap, as even as whole groups allow.
+  const int64_t groups = layout.stored_k() / tiles.group;
+  const int64_t step = ceil_div(groups, ceil_div(layout.stored_k(), fit)) * tiles.group;
   for (int64_t tap = 0; tap < layout.taps; ++tap) {
-    for (int64_t k = 0; k < layout.k; k += fit) {
-      const int64_t n = std::min(fit, layout.k - k);
-      multiply_stretch(layout, panel, vectors, rows, {tap, 1, k, n}, sums, sums_stride);
+    for (int64_t k = 0; k < layout.k; k += step) {
+      const int64_t n = std::min(step, layout.k - k);
+      multiply(layout, panel, vectors, rows, {tap, 1, k, n}, sums, sums_stride);
     }
   }
 }

@@ -53,6 +53,41 @@ struct FinishArgs {
   int64_t dst_stride;
 };
 
+// Tiles of operands widened to sixteen bits first, for instruction sets that multiply bytes only
+// with saturation (wide.inl). Widening is shared by the rows and columns of a block, so it pays
+// from `least_rows` rows on.
+inline constexpr int64_t kWideDepth = 576;               // k elements at most, of all taps
+inline constexpr int64_t kWideStride = kWideDepth + 32;  // from row to row, off a power of two
+struct WideTileArgs {
+  const int16_t*
+      rows;  // kWideStride elements from row to row, each tap's k rounded up to the group
+  const int16_t* panel;  // [depth / 2][width][2]
+  int64_t depth;
+  int32_t* sums;
+  int64_t sums_stride;
+  bool accumulate;
+};
+struct WideTiles {
+  int64_t least_rows;
+  void (*widen_rows)(const TileArgs&, int rows, int16_t* dst);
+  // `groups` groups of `vectors` vectors.
+  void (*widen_panel)(const void* panel, int64_t groups, int vectors, int16_t* dst);
+  void (*tiles[kMaxTileRows][kMaxTileVectors])(const WideTileArgs&);  // [rows - 1][vectors - 1]
+};
+
+// One row of floats times several whole panels at once, so that enough sums are under way to hide
+// the latency of an addition: sums[panel][n] = sum over i of values[i] * panel element (index[i],
+// n), i ascending. The elements left out are zero: after a ReLU most are, and their weights are not
+// read.
+inline constexpr int kRowPanels = 4;
+struct RowArgs {
+  const float* values;
+  const int32_t* index;
+  int64_t count;
+  const void* panels[kRowPanels];
+  float* sums;  // [kRowPanels][width]
+};
+
 struct TileSet {
   int max_rows;     // tiles of 1 … max_rows rows
   int lanes;        // columns of a vector
@@ -65,6 +100,8 @@ struct TileSet {
   void (*finish)(const FinishArgs&);
   // count elements as float32.
   void (*widen)(StoredType type, const void* src, float* dst, int64_t count);
+  const WideTiles* wide = nullptr;
+  void (*row_panels)(const RowArgs&) = nullptr;
 };
 
 }  // namespace pare

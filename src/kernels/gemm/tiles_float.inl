@@ -56,6 +56,46 @@ void float_tile(const TileArgs& t) {
   }
 }
 
+template <typename Weights, int N>
+void float_row(const RowArgs& a) {
+  constexpr int64_t kAhead = 12;  // rows of the panels asked for before they are needed
+  constexpr int64_t kLine = 64 / sizeof(typename Weights::T);
+  V::F sums[kRowPanels][N];
+#pragma GCC unroll 8
+  for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) sums[p][n] = V::zero();
+  }
+  const typename Weights::T* panels[kRowPanels];
+#pragma GCC unroll 8
+  for (int p = 0; p < kRowPanels; ++p) {
+    panels[p] = static_cast<const typename Weights::T*>(a.panels[p]);
+  }
+  for (int64_t i = 0; i < a.count; ++i) {
+    const V::F value = V::broadcast(a.values + i);
+    const int64_t at = int64_t{a.index[i]} * (N * V::kLanes);
+    const int64_t later = i + kAhead < a.count ? i + kAhead : a.count - 1;
+    const int64_t next = int64_t{a.index[later]} * (N * V::kLanes);
+#pragma GCC unroll 8
+    for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 8
+      for (int64_t line = 0; line < N * V::kLanes; line += kLine) {
+        __builtin_prefetch(panels[p] + next + line);
+      }
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) {
+        const V::F w = Weights::load(panels[p] + at + n * V::kLanes);
+        sums[p][n] = V::fma(value, w, sums[p][n]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < kRowPanels; ++p) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) V::store(a.sums + (p * N + n) * V::kLanes, sums[p][n]);
+  }
+}
+
 }  // namespace
 }  // namespace pare
 

@@ -4,6 +4,7 @@
 #include "kernels/gemm/tiles_float.inl"
 #include "kernels/gemm/tilesets.h"
 #include "kernels/gemm/widen.inl"
+#include "kernels/gemm/words_avx2.inl"
 
 namespace pare {
 
@@ -13,12 +14,42 @@ namespace pare {
         PARE_FLOAT_TILES_2(W, 4), PARE_FLOAT_TILES_2(W, 5), PARE_FLOAT_TILES_2(W, 6) \
   }
 
-const TileSet tiles_f32_6x16_avx2 = {
-    6, 8, 2, 1, 4, 4, 128 << 10, PARE_SIX_ROWS(WeightsF32), finish_block<float>, widen_row};
-const TileSet tiles_bf16_6x16_avx2 = {
-    6, 8, 2, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsBF16), finish_block<float>, widen_row};
-const TileSet tiles_f16_6x16_avx2 = {
-    6, 8, 2, 1, 4, 2, 128 << 10, PARE_SIX_ROWS(WeightsF16), finish_block<float>, widen_row};
+const TileSet tiles_f32_6x16_avx2 = {6,
+                                     8,
+                                     2,
+                                     1,
+                                     4,
+                                     4,
+                                     128 << 10,
+                                     PARE_SIX_ROWS(WeightsF32),
+                                     finish_block<float>,
+                                     widen_row,
+                                     nullptr,
+                                     float_row<WeightsF32, 2>};
+const TileSet tiles_bf16_6x16_avx2 = {6,
+                                      8,
+                                      2,
+                                      1,
+                                      4,
+                                      2,
+                                      128 << 10,
+                                      PARE_SIX_ROWS(WeightsBF16),
+                                      finish_block<float>,
+                                      widen_row,
+                                      nullptr,
+                                      float_row<WeightsBF16, 2>};
+const TileSet tiles_f16_6x16_avx2 = {6,
+                                     8,
+                                     2,
+                                     1,
+                                     4,
+                                     2,
+                                     128 << 10,
+                                     PARE_SIX_ROWS(WeightsF16),
+                                     finish_block<float>,
+                                     widen_row,
+                                     nullptr,
+                                     float_row<WeightsF16, 2>};
 
 namespace {
 
@@ -60,6 +91,7 @@ const TileSet tiles_u8s8_4x16_avx2 = {
     {PARE_DWORD_TILES_2(DotWords, 1, 1), PARE_DWORD_TILES_2(DotWords, 1, 2),
      PARE_DWORD_TILES_2(DotWords, 1, 3), PARE_DWORD_TILES_2(DotWords, 1, 4)},
     finish_block<int32_t>,
-    widen_row};
+    widen_row,
+    &kWordTiles};
 
 }  // namespace pare
