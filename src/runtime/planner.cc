@@ -12,6 +12,7 @@ namespace pare {
 
 Result<Graph> prepare_graph(Graph graph) {
   PARE_ASSIGN_OR_RETURN(graph, fold_constants(std::move(graph)));
+  PARE_ASSIGN_OR_RETURN(graph, drop_repeated_quantisation(std::move(graph)));
   PARE_ASSIGN_OR_RETURN(graph, prepare_for_runtime(std::move(graph)));
   PARE_ASSIGN_OR_RETURN(graph, simplify_quantisation(std::move(graph)));
   return fold_constants(std::move(graph));

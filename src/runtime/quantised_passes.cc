@@ -1,8 +1,11 @@
 #include "runtime/quantised_passes.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "runtime/operator_kinds.h"
 
@@ -111,7 +114,64 @@ class Mover {
   int made_ = 0;
 };
 
+// The pairs that drop_repeated_quantisation() removes.
+class RepeatedPairs {
+ public:
+  explicit RepeatedPairs(Graph graph) : graph_(std::move(graph)) {}
+
+  Result<Graph> run() {
+    PARE_ASSIGN_OR_RETURN(infos_, infer_shapes(graph_, 1));
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      producers_.emplace(graph_.nodes[i].outputs[0], i);
+      for (const std::string& input : graph_.nodes[i].inputs) readers_[input].push_back(i);
+    }
+    for (const ValueInfo& output : graph_.outputs) readers_[output.name].push_back(SIZE_MAX);
+    // In the graph's order, so that a row of movers loses one pair after the other.
+    for (Node& node : graph_.nodes) {
+      if (!moves_only(node) || node.op == "MaxPool") continue;
+      const Node* dequantise = sole_producer(node.inputs[0], "DequantizeLinear");
+      const Node* before =
+          dequantise == nullptr ? nullptr : sole_producer(dequantise->inputs[0], "QuantizeLinear");
+      const Node* after = sole_reader(node.outputs[0]);
+      if (before == nullptr || after == nullptr || after->op != "QuantizeLinear") continue;
+      if (same(*before, *dequantise) && same(*before, *after)) node.inputs[0] = before->inputs[0];
+    }
+    remove_unused(graph_);
+    return std::move(graph_);
+  }
+
+ private:
+  const Node* sole_reader(const std::string& value) const {
+    const auto it = readers_.find(value);
+    if (it == readers_.end() || it->second.size() != 1 || it->second[0] == SIZE_MAX) return nullptr;
+    return &graph_.nodes[it->second[0]];
+  }
+
+  // The node of that operator whose output nobody else reads.
+  const Node* sole_producer(const std::string& value, const char* op) const {
+    const auto it = producers_.find(value);
+    if (it == producers_.end() || graph_.nodes[it->second].op != op) return nullptr;
+    return sole_reader(value) == nullptr ? nullptr : &graph_.nodes[it->second];
+  }
+
+  bool same(const Node& a, const Node& b) const {
+    const auto one = uniform_quantisation(graph_, infos_, a);
+    const auto two = uniform_quantisation(graph_, infos_, b);
+    return one && two && one->scale == two->scale && one->zero_point == two->zero_point &&
+           one->type == two->type;
+  }
+
+  Graph graph_;
+  ValueInfos infos_;
+  std::unordered_map<std::string, size_t> producers_;
+  std::unordered_map<std::string, std::vector<size_t>> readers_;
+};
+
 }  // namespace
+
+Result<Graph> drop_repeated_quantisation(Graph graph) {
+  return RepeatedPairs(std::move(graph)).run();
+}
 
 Result<Graph> simplify_quantisation(Graph graph) { return Mover(std::move(graph)).run(); }
 

@@ -8,6 +8,12 @@
 
 namespace pare {
 
+// A value that is quantised and dequantised, then only moved (Transpose, Reshape, ...), then
+// quantised with the same scale and zero point: the first pair changes nothing that the second
+// would not, so it goes, and what stands between (attention's last transpose) can be recognised by
+// passes that know floats alone. Exact, as below.
+Result<Graph> drop_repeated_quantisation(Graph graph);
+
 // QuantizeLinear with scale 1 and zero point 0 of a byte cast to float32 gives the byte back:
 // readers get the byte itself.
 //
