@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/stats.h"
+#include "measure/peers.h"
 #include "measure/rotation.h"
 
 namespace pare {
@@ -27,30 +28,33 @@ class Runner {
   static Result<Runner> create(Session& session, const Dataset& data, int64_t images,
                                int64_t batch) {
     PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(data, images, batch));
-    return Runner(session, std::move(rotation), batch);
+    Runner runner(std::move(rotation), batch);
+    runner.session_ = &session;
+    runner.scores_.resize(static_cast<size_t>(batch * session.info().class_count));
+    return runner;
+  }
+  static Result<Runner> create(Peer& peer, const Dataset& data, int64_t images, int64_t batch) {
+    PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(data, images, batch));
+    Runner runner(std::move(rotation), batch);
+    runner.peer_ = &peer;
+    return runner;
   }
 
   int64_t images() const { return rotation_.images(); }
   std::vector<double>& samples_us() { return samples_us_; }
   int64_t turn_runs() const { return turn_runs_; }
 
-  // The time of one batch, from pixels to scores.
-  Result<double> run() {
-    const std::span<const uint8_t> pixels = rotation_.next();
-    const double start = now_us();
-    PARE_RETURN_IF_ERROR(session_.run(pixels, batch_, scores_));
-    return now_us() - start;
-  }
+  // Of a peer, the most it held while it ran; 0 of a session, which knows better.
+  int64_t peak_bytes() const { return peak_bytes_; }
 
   // Runs until plans are made, memory is touched and clocks are up; then decides how many runs a
   // turn has.
   Status warm_up(const LatencyOptions& options) {
     constexpr double kWarmUpUs = 200'000;
     std::vector<double> times;
-    PARE_RETURN_IF_ERROR(run().status());
+    PARE_RETURN_IF_ERROR(run(1, nullptr));
     for (double spent = 0; times.size() < 3 || spent < kWarmUpUs; spent += times.back()) {
-      PARE_ASSIGN_OR_RETURN(const double time, run());
-      times.push_back(time);
+      PARE_RETURN_IF_ERROR(run(1, &times));
     }
     const double expected = std::max(0.01, quantile(times, 0.5));
     const auto wanted = static_cast<int64_t>(std::ceil(options.seconds * 1e6 / expected));
@@ -60,22 +64,37 @@ class Runner {
   }
 
   Status turn(bool alone) {
-    if (!alone) PARE_RETURN_IF_ERROR(run().status());
-    for (int64_t i = 0; i < turn_runs_; ++i) {
-      PARE_ASSIGN_OR_RETURN(const double time, run());
-      samples_us_.push_back(time);
+    if (!alone) PARE_RETURN_IF_ERROR(run(1, nullptr));
+    return run(turn_runs_, &samples_us_);
+  }
+
+ private:
+  Runner(Rotation rotation, int64_t batch) : rotation_(std::move(rotation)), batch_(batch) {}
+
+  // Adds the times of `runs` batches, each from pixels to scores, to `times` if there is one.
+  Status run(int64_t runs, std::vector<double>* times) {
+    if (peer_ != nullptr) {
+      PARE_ASSIGN_OR_RETURN(const PeerTimes done, time_peer(*peer_, batch_, runs, next_image_));
+      next_image_ = (next_image_ + runs * batch_) % rotation_.images();
+      peak_bytes_ = std::max(peak_bytes_, done.peak_bytes);
+      if (times != nullptr) {
+        times->insert(times->end(), done.samples_us.begin(), done.samples_us.end());
+      }
+      return ok_status();
+    }
+    for (int64_t i = 0; i < runs; ++i) {
+      const std::span<const uint8_t> pixels = rotation_.next();
+      const double start = now_us();
+      PARE_RETURN_IF_ERROR(session_->run(pixels, batch_, scores_));
+      if (times != nullptr) times->push_back(now_us() - start);
     }
     return ok_status();
   }
 
- private:
-  Runner(Session& session, Rotation rotation, int64_t batch)
-      : session_(session),
-        rotation_(std::move(rotation)),
-        batch_(batch),
-        scores_(static_cast<size_t>(batch * session.info().class_count)) {}
-
-  Session& session_;
+  Session* session_ = nullptr;
+  Peer* peer_ = nullptr;
+  int64_t next_image_ = 0;  // of a peer
+  int64_t peak_bytes_ = 0;
   Rotation rotation_;
   int64_t batch_;
   std::vector<float> scores_;
@@ -85,7 +104,6 @@ class Runner {
 
 Result<LatencyRecord> make_record(const LatencySubject& subject, Runner& runner,
                                   const Dataset& data, const LatencyOptions& options) {
-  PARE_ASSIGN_OR_RETURN(const MemoryUse memory, subject.session->memory(options.batch));
   LatencyRecord r;
   r.id = subject.id;
   r.engine = "pare";
@@ -98,10 +116,17 @@ Result<LatencyRecord> make_record(const LatencySubject& subject, Runner& runner,
   r.latency_us_p90 = quantile(runner.samples_us(), 0.9);
   r.latency_us_p99 = quantile(runner.samples_us(), 0.99);
   r.images_per_s = 1e6 * static_cast<double>(options.batch) / r.latency_us_p50;
-  r.peak_bytes = memory.weights_bytes + memory.arena_bytes + memory.scratch_bytes;
-  r.weights_bytes = memory.weights_bytes;
-  r.arena_bytes = memory.arena_bytes;
-  r.scratch_bytes = memory.scratch_bytes;
+  if (subject.peer != nullptr) {
+    r.engine = subject.peer->engine;
+    r.engine_version = subject.peer->version;
+    r.peak_bytes = runner.peak_bytes();
+  } else {
+    PARE_ASSIGN_OR_RETURN(const MemoryUse memory, subject.session->memory(options.batch));
+    r.peak_bytes = memory.weights_bytes + memory.arena_bytes + memory.scratch_bytes;
+    r.weights_bytes = memory.weights_bytes;
+    r.arena_bytes = memory.arena_bytes;
+    r.scratch_bytes = memory.scratch_bytes;
+  }
   r.images = runner.images();
   r.data = data.description();
   if (options.keep_samples) r.samples_us = std::move(runner.samples_us());
@@ -130,7 +155,10 @@ Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubj
   std::vector<Runner> runners;
   runners.reserve(subjects.size());
   for (const LatencySubject& subject : subjects) {
-    auto runner = Runner::create(*subject.session, data_of(subject), options.images, options.batch);
+    const Dataset& data = data_of(subject);
+    auto runner = subject.peer != nullptr
+                      ? Runner::create(*subject.peer, data, options.images, options.batch)
+                      : Runner::create(*subject.session, data, options.images, options.batch);
     if (!runner.ok()) return runner.status().with_context(subject.id.model);
     runners.push_back(std::move(*runner));
     if (Status s = runners.back().warm_up(options); !s.ok()) {

@@ -19,10 +19,14 @@
 
 namespace pare {
 
+struct Peer;
+
+// A session, or a peer that was opened with the same model and images (peers.h).
 struct LatencySubject {
   ModelIdentity id;
   std::string precision;
   Session* session = nullptr;
+  Peer* peer = nullptr;
   int threads = 1;  // that the session was made with
   std::string cpu_level;
   // Images of this model's own size; nullptr: those given to measure_latency().
@@ -40,7 +44,8 @@ struct LatencyOptions {
 };
 
 // One record a subject, in their order: times of single batches after warm-up, their quantiles,
-// images a second from the median, and the plan's memory.
+// images a second from the median, and the plan's memory. A peer measures itself, batch by batch,
+// and is idle between its turns.
 Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubject>& subjects,
                                                    const Dataset& images,
                                                    const LatencyOptions& options);
