@@ -9,6 +9,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/file.h"
@@ -32,8 +33,9 @@ struct Options {
   bool show_recipe = false;
   bool show_fields = false;
   bool strict = false;
+  bool json = false;
   int threads = 0;
-  std::string device = "cpu";
+  std::string device = "auto";
 };
 
 // Only a signal handler may be global: it gets no argument.
@@ -43,6 +45,8 @@ extern "C" void ask_to_stop(int signal) {
   // A second Ctrl-C ends the program at once.
   std::signal(signal, SIG_DFL);
   stop_asked = true;
+  constexpr char kWords[] = "\nstopping after this step; once more to stop at once\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof(kWords) - 1);
 }
 
 // The recipe that serves a model when none is named: its own, its family's, or fine-tuning for a
@@ -112,6 +116,19 @@ void print_result(const TrainRecipe& recipe, const TrainResult& result) {
   }
 }
 
+void print_json(const TrainRecipe& recipe, const TrainResult& result) {
+  nlohmann::json out = {{"model", result.model_path}, {"net", recipe.model.name},
+                        {"recipe", recipe.name},      {"weights_hash", result.weights_hash},
+                        {"steps", result.steps},      {"seconds", result.seconds}};
+  if (result.images > 0) {
+    out["images"] = result.images;
+    out["top1"] = result.top1;
+    out["top5"] = result.top5;
+    out["loss"] = result.test_loss;
+  }
+  fmt::print("{}\n", out.dump(2));
+}
+
 Status run_training(Options o) {
   if (o.show_fields) {
     print_fields();
@@ -150,7 +167,11 @@ Status run_training(Options o) {
   std::signal(SIGINT, ask_to_stop);
   std::signal(SIGTERM, ask_to_stop);
   PARE_ASSIGN_OR_RETURN(const TrainResult result, train(run));
-  print_result(recipe, result);
+  if (o.json) {
+    print_json(recipe, result);
+  } else {
+    print_result(recipe, result);
+  }
   return ok_status();
 }
 
@@ -182,9 +203,10 @@ std::function<Status()> set_up(CLI::App& app) {
   app.add_flag("--fields", o->show_fields, "list the fields of a recipe and leave");
   app.add_flag("--show-recipe", o->show_recipe, "print the resolved recipe and leave");
   app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
-  app.add_option("--device", o->device, "cpu, cuda or auto")
+  app.add_option("--device", o->device, "cpu, cuda, or auto: a GPU where there is one")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   app.add_flag("--strict", o->strict, "a broken image stops the run");
+  app.add_flag("--json", o->json, "print the result as JSON");
   return [o] { return run_training(*o); };
 }
 

@@ -1,9 +1,10 @@
-// What `pare train` shows while it works: one line that renews itself on a terminal, plain lines
-// every few seconds elsewhere.
+// What `pare train` shows while it works: one line that renews itself on a terminal, as wide as the
+// terminal allows; plain lines now and then elsewhere.
 #ifndef PARE_CLI_TRAIN_PROGRESS_H_
 #define PARE_CLI_TRAIN_PROGRESS_H_
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "train/train.h"
@@ -24,11 +25,14 @@ class TrainProgress {
 
   bool terminal_;
   bool bar_shown_ = false;
+  std::optional<double> validation_top1_;  // of the last epoch that was validated
   std::chrono::steady_clock::time_point last_{};
 };
 
-// "3/30 [#####-----]  52 %  loss 1.2345  812 images/s  12:03 left"
-std::string progress_text(const StepReport& report);
+// "epoch 3/30 [#####-----]  52 %  loss 1.2345  top-1 61.20 %  812 images/s  12:03 left", or as much
+// of it as fits into so many columns.
+std::string progress_text(const StepReport& report, std::optional<double> validation_top1,
+                          size_t columns);
 // "1:02:03", "2:05"
 std::string clock_text(double seconds);
 

@@ -171,6 +171,33 @@ TEST(BalancedSubset, IsEvenSeededAndTakesNoImageTwice) {
   EXPECT_FALSE(balanced_subset(base, 0, 7, "x").ok());
 }
 
+TEST(Subset, HoldingOutPutsEveryImageOnOneSide) {
+  std::vector<int32_t> labels;
+  for (int i = 0; i < 60; ++i) labels.push_back(i % 3);
+  const auto base = toy(labels, 3);
+  const auto parts = hold_out(base, 9, 4);
+  ASSERT_TRUE(parts.ok()) << parts.status().message();
+  std::multiset<int> seen;
+  std::vector<int> held_of_class(3);
+  for (const auto& side : {parts->kept, parts->held}) {
+    for (int64_t i = 0; i < side->size(); ++i) {
+      std::vector<uint8_t> image(12);
+      ASSERT_TRUE(side->read_image(i, image).ok());
+      EXPECT_EQ(side->label(i), image[0] % 3);
+      seen.insert(image[0]);
+      if (side == parts->held) ++held_of_class[static_cast<size_t>(side->label(i))];
+    }
+  }
+  EXPECT_EQ(parts->held->size(), 9);
+  EXPECT_EQ(seen.size(), 60U);
+  EXPECT_EQ(std::set<int>(seen.begin(), seen.end()).size(), 60U);
+  EXPECT_EQ(held_of_class, std::vector<int>({3, 3, 3}));
+  // The draw is that of balanced_subset, so the two commands agree on what was held out.
+  EXPECT_EQ((*balanced_subset(base, 9, 4, "x"))->hash(), parts->held->hash());
+  EXPECT_FALSE(hold_out(base, 60, 4).ok());
+  EXPECT_FALSE(hold_out(base, 0, 4).ok());
+}
+
 TEST(OpenDataset, TakesASeededShareOfTheTrainingImages) {
   const auto quarter = open_dataset({.train_fraction = 0.25, .seed = 3});
   ASSERT_TRUE(quarter.ok()) << quarter.status().message();

@@ -77,6 +77,12 @@ std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> base,
 Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dataset> base,
                                                        int64_t count, uint64_t seed,
                                                        const std::string& what);
+// The same draw and all the others: every image is in one of the two.
+struct HeldOut {
+  std::shared_ptr<const Dataset> kept;
+  std::shared_ptr<const Dataset> held;  // `count` images
+};
+Result<HeldOut> hold_out(std::shared_ptr<const Dataset> base, int64_t count, uint64_t seed);
 
 }  // namespace pare
 

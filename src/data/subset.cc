@@ -42,27 +42,13 @@ class SubsetDataset : public Dataset {
   std::string description_;
 };
 
-}  // namespace
-
-std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> base,
-                                      std::vector<int64_t> indices, std::string description) {
-  return std::make_shared<SubsetDataset>(std::move(base), std::move(indices),
-                                         std::move(description));
-}
-
 // Each class is shuffled by itself; then the classes give one image in turn, so their counts differ
-// by one at most unless a class runs out.
-Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dataset> base,
-                                                       int64_t count, uint64_t seed,
-                                                       const std::string& what) {
-  if (count < 1 || count > base->size()) {
-    return invalid_argument(fmt::format("{}: {} {} asked for, expected 1 to {}",
-                                        base->description(), count, what, base->size()));
-  }
-  const size_t class_count = base->classes().size();
+// by one at most unless a class runs out. Ascending.
+std::vector<int64_t> draw_balanced(const Dataset& base, int64_t count, uint64_t seed) {
+  const size_t class_count = base.classes().size();
   std::vector<std::vector<int64_t>> of_class(class_count);
-  for (int64_t i = 0; i < base->size(); ++i) {
-    of_class[static_cast<size_t>(base->label(i))].push_back(i);
+  for (int64_t i = 0; i < base.size(); ++i) {
+    of_class[static_cast<size_t>(base.label(i))].push_back(i);
   }
   for (size_t c = 0; c < class_count; ++c) {
     std::vector<int64_t>& members = of_class[c];
@@ -80,9 +66,43 @@ Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dat
     }
   }
   std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+}  // namespace
+
+std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> base,
+                                      std::vector<int64_t> indices, std::string description) {
+  return std::make_shared<SubsetDataset>(std::move(base), std::move(indices),
+                                         std::move(description));
+}
+
+Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dataset> base,
+                                                       int64_t count, uint64_t seed,
+                                                       const std::string& what) {
+  if (count < 1 || count > base->size()) {
+    return invalid_argument(fmt::format("{}: {} {} asked for, expected 1 to {}",
+                                        base->description(), count, what, base->size()));
+  }
   return subset(
-      base, std::move(chosen),
+      base, draw_balanced(*base, count, seed),
       fmt::format("{} {} of: {} (seed {})", grouped(count), what, base->description(), seed));
+}
+
+Result<HeldOut> hold_out(std::shared_ptr<const Dataset> base, int64_t count, uint64_t seed) {
+  if (count < 1 || count >= base->size()) {
+    return invalid_argument(fmt::format("{}: {} images to be held out, expected 1 to {}",
+                                        base->description(), count, base->size() - 1));
+  }
+  const std::vector<int64_t> held = draw_balanced(*base, count, seed);
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < base->size(); ++i) {
+    if (!std::binary_search(held.begin(), held.end(), i)) kept.push_back(i);
+  }
+  const std::string which = fmt::format("{} (seed {})", base->description(), seed);
+  const std::string kept_text = fmt::format("{} of: {}", grouped(base->size() - count), which);
+  return HeldOut{subset(base, std::move(kept), kept_text),
+                 subset(base, held, fmt::format("{} held out of: {}", grouped(count), which))};
 }
 
 }  // namespace pare

@@ -10,7 +10,7 @@ namespace pare {
 namespace {
 
 // A finished network is only nudged: gentle augmentation, gradients held together (without batch
-// norm, pruned networks diverge at rates that training bears: docs/recipes.md).
+// norm, pruned networks diverge at rates that training bears: docs/training.md).
 TrainRecipe finetune_recipe(const FinetuneOptions& options, const ImageShape& shape) {
   constexpr double kWeightDecay = 5e-4;
   TrainRecipe recipe;

@@ -11,7 +11,7 @@
 namespace pare {
 
 struct TorchTrainerOptions {
-  std::string device = "cpu";               // "cuda", "auto"
+  std::string device = "auto";              // a GPU where there is one; "cpu", "cuda"
   const std::atomic<bool>* stop = nullptr;  // set from a signal handler: leave after the step
 };
 

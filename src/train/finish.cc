@@ -6,7 +6,7 @@
 #include <span>
 
 #include "base/file.h"
-#include "base/rng.h"
+#include "train/head.h"
 
 namespace pare {
 namespace {
@@ -17,69 +17,6 @@ void set_dropout(Graph& graph, double ratio) {
       graph.initializers[node.inputs[1]] = Tensor::scalar<float>(static_cast<float>(ratio));
     }
   }
-}
-
-// The layer that makes the scores: the last Gemm or MatMul before the output, with nothing behind
-// it but what keeps one score a class.
-Node* last_dense_layer(Graph& graph) {
-  std::string value = graph.outputs[0].name;
-  const GraphIndex index(graph);
-  while (true) {
-    const int producer = index.producer(value);
-    if (producer < 0) return nullptr;
-    Node& node = graph.nodes[static_cast<size_t>(producer)];
-    if (node.op == "Gemm" || node.op == "MatMul") return &node;
-    if (node.op == "Add") {
-      const bool bias_second = graph.find_initializer(node.inputs[1]) != nullptr;
-      value = node.inputs[bias_second ? 0 : 1];
-    } else if (node.op == "Softmax" || node.op == "Identity") {
-      value = node.inputs[0];
-    } else {
-      return nullptr;
-    }
-  }
-}
-
-// Normal numbers of standard deviation 0.01, as fine-tuning recipes start a new head.
-Tensor fresh_weights(const Shape& shape, uint64_t seed) {
-  constexpr float kDeviation = 0.01F;
-  Tensor out(DType::kFloat32, shape);
-  Rng rng(seed, RngPurpose::kInit, /*a=*/0x68656164);
-  for (float& w : out.mutable_values<float>()) w = kDeviation * rng.normal();
-  return out;
-}
-
-Status replace_head(Graph& graph, int64_t classes, uint64_t seed) {
-  Node* layer = last_dense_layer(graph);
-  const Tensor* weights = layer == nullptr || layer->inputs.size() < 2
-                              ? nullptr
-                              : graph.find_initializer(layer->inputs[1]);
-  if (weights == nullptr || weights->rank() != 2) {
-    return unsupported(
-        fmt::format("'{}' does not end in a dense layer, so it cannot be given {} classes",
-                    graph.name, classes));
-  }
-  const int out_axis = layer->int_attribute("transB", 0) != 0 ? 0 : 1;
-  const int64_t old_classes = weights->dim(out_axis);
-  Shape shape = weights->shape();
-  shape[static_cast<size_t>(out_axis)] = classes;
-  graph.initializers[layer->inputs[1]] = fresh_weights(shape, seed);
-  // Biases: the layer's own, or those of an Add behind it.
-  for (const Node& node : graph.nodes) {
-    const bool own = &node == layer;
-    const bool behind =
-        node.op == "Add" && !node.inputs.empty() &&
-        (node.inputs[0] == layer->outputs[0] || node.inputs[1] == layer->outputs[0]);
-    if (!own && !behind) continue;
-    for (size_t i = own ? 2 : 0; i < node.inputs.size(); ++i) {
-      const Tensor* bias = graph.find_initializer(node.inputs[i]);
-      if (bias != nullptr && bias->size() == old_classes) {
-        graph.initializers[node.inputs[i]] = Tensor(DType::kFloat32, {classes});
-      }
-    }
-  }
-  graph.outputs[0].shape = {kDynamic, classes};
-  return ok_status();
 }
 
 // y = s·(W x + b - m) + t with s = scale / sqrt(variance + epsilon) becomes (s W) x + (s (b - m) +
@@ -172,19 +109,24 @@ void remove_dropout(Graph& graph) {
 Result<Graph> prepare_graph(const TrainRun& run) {
   Graph graph = run.graph;
   if (run.recipe.model.dropout >= 0) set_dropout(graph, run.recipe.model.dropout);
-  const auto classes = static_cast<int64_t>(run.data.train->classes().size());
+  const std::vector<std::string>& classes = run.data.train->classes();
   if (graph.outputs.empty() || graph.outputs[0].shape.empty()) {
     return invalid_argument(fmt::format("'{}' has no output with a class axis", graph.name));
   }
-  if (graph.outputs[0].shape.back() != classes) {
-    if (run.events.note) {
-      run.events.note(
-          fmt::format("the model has {} classes, the data {}: its last layer starts anew",
-                      graph.outputs[0].shape.back(), classes));
-    }
-    PARE_RETURN_IF_ERROR(
-        replace_head(graph, classes, static_cast<uint64_t>(run.recipe.train.seed)));
+  if (graph.contract.height == 0 && graph.inputs[0].type != DType::kUInt8) {
+    return invalid_argument(
+        fmt::format("'{}' does not say how images become its input: state it with `pare import` "
+                    "(--mean, --std, ...)",
+                    graph.name));
   }
+  if (run.keep_form) {
+    if (graph.outputs[0].shape.back() == static_cast<int64_t>(classes.size())) return graph;
+    return invalid_argument(fmt::format("the model has {} classes, the data {}",
+                                        graph.outputs[0].shape.back(), classes.size()));
+  }
+  PARE_ASSIGN_OR_RETURN(const std::string note,
+                        fit_head(graph, classes, static_cast<uint64_t>(run.recipe.train.seed)));
+  if (!note.empty() && run.events.note) run.events.note(note);
   return graph;
 }
 

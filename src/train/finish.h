@@ -11,15 +11,13 @@
 
 namespace pare {
 
-// The run's graph with the recipe's dropout and, where the data has another number of classes than
-// the model, a fresh last layer. A model whose last layer cannot be told apart is refused then.
+// The run's graph with the recipe's dropout and its last layer fitted to the data's classes
+// (head.h). Refused: a model that does not say how images become its input.
 Result<Graph> prepare_graph(const TrainRun& run);
 
 // The trained graph as it is shipped: batch norm folded into the convolution or dense layer before
 // it, dropout gone, classes, and how it was trained in the metadata.
 Result<Graph> finish_graph(const Graph& trained, const TrainRun& run);
-
-Status write_trained_model(const Graph& graph, const std::string& path);
 
 }  // namespace pare
 

@@ -29,7 +29,11 @@ struct TrainRecipe {
   struct Data {
     std::string path;             // empty: the built-in images
     double train_fraction = 1.0;  // a seeded, class-balanced share
-    int64_t image_size = 0;       // 0: the model's
+    // Share of the training images set aside: each epoch is validated on them instead of on the
+    // test images, which then are looked at once, at the end.
+    double holdout = 0;
+    int64_t validation_images = 0;  // of them, looked at after each epoch; 0: all
+    int64_t image_size = 0;         // 0: the model's
   } data;
 
   struct Train {
@@ -79,7 +83,7 @@ struct TrainRecipe {
   } distil;
 
   struct Checkpoint {
-    double minutes = 0;  // also every so many minutes; 0: after each epoch only
+    double minutes = 10;  // also every so many minutes; 0: after each epoch only
   } checkpoint;
 };
 

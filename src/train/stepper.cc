@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "base/thread_pool.h"
 #include "train/tensors.h"
 
 namespace pare {
@@ -128,16 +129,19 @@ void Stepper::apply_masks() {
   }
 }
 
-Result<Scores> Stepper::validate(const std::shared_ptr<const Dataset>& data, int64_t batch_size) {
-  return evaluate(result(), data,
-                  {.batch_size = batch_size, .autocast = autocast_, .device = device_});
+Result<Scores> Stepper::validate(const std::shared_ptr<const Dataset>& data, int64_t batch_size,
+                                 const std::atomic<bool>* stop) {
+  return evaluate(
+      result(), data,
+      {.batch_size = batch_size, .autocast = autocast_, .device = device_, .stop = stop});
 }
 
 Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data) {
   if (average_ == nullptr || average_->buffers().empty()) return ok_status();
   const at::NoGradGuard no_grad;
   const LoaderOptions options = {.batch_size = recipe_.train.batch_size,
-                                 .seed = static_cast<uint64_t>(recipe_.train.seed)};
+                                 .seed = static_cast<uint64_t>(recipe_.train.seed),
+                                 .threads = loader_threads(device_)};
   PARE_ASSIGN_OR_RETURN(const auto loader, Loader::create(data, options));
   Batch batch;
   for (int64_t i = 0; i < recipe_.ema.recalibration_batches; ++i) {
@@ -196,15 +200,23 @@ Status Stepper::load_state(const std::map<std::string, Tensor>& saved) {
   return ok_status();
 }
 
+int loader_threads(at::Device device) {
+  const int cores = available_cores();
+  return device.is_cuda() ? std::max(1, cores - 1) : std::max(1, cores / 4);
+}
+
 Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dataset>& data,
                         const EvaluateOptions& options) {
   const at::NoGradGuard no_grad;
-  PARE_ASSIGN_OR_RETURN(const auto loader, Loader::create(data, {.batch_size = options.batch_size,
-                                                                 .shuffle = false,
-                                                                 .drop_last = false}));
+  PARE_ASSIGN_OR_RETURN(const auto loader,
+                        Loader::create(data, {.batch_size = options.batch_size,
+                                              .shuffle = false,
+                                              .drop_last = false,
+                                              .threads = loader_threads(options.device)}));
   Scores scores;
   Batch batch;
   for (int64_t i = 0; i < loader->batches_per_epoch(); ++i) {
+    if (options.stop != nullptr && options.stop->load()) return cancelled("validation stopped");
     PARE_RETURN_IF_ERROR(loader->next(batch));
     try {
       const TorchBatch images = to_torch_batch(batch, data->image_shape(), options.device);

@@ -3,6 +3,7 @@
 #ifndef PARE_TRAIN_STEPPER_H_
 #define PARE_TRAIN_STEPPER_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,7 +46,9 @@ class Stepper {
   Status set_masks(const std::map<std::string, Tensor>& masks);
 
   // Accuracy of the network that the run would give now: the averaged one if there is an average.
-  Result<Scores> validate(const std::shared_ptr<const Dataset>& data, int64_t batch_size);
+  // kCancelled once `stop` is set; it may be null.
+  Result<Scores> validate(const std::shared_ptr<const Dataset>& data, int64_t batch_size,
+                          const std::atomic<bool>* stop);
   // Measures batch norm's statistics anew for the averaged weights, on plain training images.
   Status recalibrate(const std::shared_ptr<const Dataset>& data);
 
@@ -75,11 +78,16 @@ class Stepper {
   std::map<std::string, at::Tensor> masks_;
 };
 
+// Threads that prepare batches for a trainer on `device`. On the CPU they share the cores with it,
+// and a batch takes a hundredth of a step; a GPU leaves the cores free and is quick to be done.
+int loader_threads(at::Device device);
+
 // Accuracy of any executor.
 struct EvaluateOptions {
   int64_t batch_size = 256;
   bool autocast = false;
   at::Device device = at::kCPU;
+  const std::atomic<bool>* stop = nullptr;  // once it is set: kCancelled
 };
 Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dataset>& data,
                         const EvaluateOptions& options);

@@ -61,10 +61,31 @@ std::string network_hash(const Graph& graph) {
   return hash_bytes(std::as_bytes(std::span(text)));
 }
 
+// Takes the images that are set aside out of the training images; gives what the epochs are
+// validated on, null for nothing.
+Result<std::shared_ptr<const Dataset>> split_validation(TrainRun& run) {
+  const TrainRecipe::Data& d = run.recipe.data;
+  const auto seed = static_cast<uint64_t>(run.recipe.train.seed);
+  std::shared_ptr<const Dataset> validation = run.data.test;
+  if (d.holdout > 0) {
+    const auto images = static_cast<double>(run.data.train->size());
+    const auto count = std::max<int64_t>(1, std::llround(d.holdout * images));
+    PARE_ASSIGN_OR_RETURN(HeldOut parts, hold_out(run.data.train, count, seed));
+    run.data.train = std::move(parts.kept);
+    validation = std::move(parts.held);
+  }
+  if (validation == nullptr || d.validation_images == 0 ||
+      d.validation_images >= validation->size()) {
+    return validation;
+  }
+  return balanced_subset(validation, d.validation_images, seed, "images");
+}
+
 class Loop {
  public:
-  Loop(const TrainRun& run, Plan plan, at::Device device)
-      : run_(run), plan_(plan), device_(device) {}
+  // `run` must outlive it; `validation` may be null.
+  Loop(const TrainRun& run, std::shared_ptr<const Dataset> validation, Plan plan, at::Device device)
+      : run_(run), validation_(std::move(validation)), plan_(plan), device_(device) {}
 
   Status prepare(const Graph& graph, int threads);
   Status run_steps();
@@ -78,12 +99,14 @@ class Loop {
   Status end_epoch();
   Status save();
   Status stop();
+  Status stopped() const;
   Status not_finite(const Status& why, const Batch& batch) const;
   void report_step(double lr);
   double learning_rate(int64_t step) const;
   bool stopping() const { return run_.stop != nullptr && run_.stop->load(); }
 
   const TrainRun& run_;
+  std::shared_ptr<const Dataset> validation_;
   Plan plan_;
   at::Device device_;
   RunIdentity identity_;
@@ -113,6 +136,7 @@ Status Loop::prepare(const Graph& graph, int threads) {
                        {"total_steps", plan_.total_steps},
                        {"model", run_.recipe.model.name},
                        {"data", run_.data.train->description()},
+                       {"validation", validation_ ? validation_->description() : "none"},
                        {"device", identity_.device},
                        {"threads", threads},
                        {"precision", stepper_->autocast() ? "bfloat16" : "float32"}});
@@ -152,6 +176,8 @@ Status Loop::open_loader() {
       loader_, Loader::create(run_.data.train, {.batch_size = r.train.batch_size,
                                                 .seed = static_cast<uint64_t>(r.train.seed),
                                                 .augment = r.augment,
+                                                .threads = loader_threads(device_),
+                                                .prefetch = 2 + 2 * loader_threads(device_),
                                                 .epoch = plan_.epoch_of(position_.step),
                                                 .batch = plan_.first_batch(position_.step)}));
   if (loader_->batches_per_epoch() != plan_.batches_per_epoch) {
@@ -224,7 +250,7 @@ void Loop::report_step(double lr) {
   report.step = position_.step;
   report.total_steps = plan_.total_steps;
   report.epoch = plan_.epoch_of(position_.step - 1) + 1;
-  report.epochs = run_.recipe.train.epochs;
+  report.epochs = plan_.epochs();
   report.loss = position_.epoch_loss / static_cast<double>(position_.epoch_batches);
   report.learning_rate = lr;
   report.images_per_s =
@@ -250,12 +276,14 @@ Status Loop::end_epoch() {
       position_.epoch_batches * std::min(run_.recipe.train.batch_size, run_.data.train->size());
   report.seconds = position_.epoch_seconds;
   const int64_t every = run_.recipe.train.validate_every;
-  if (run_.data.test != nullptr && every > 0 && report.epoch % every == 0) {
-    PARE_ASSIGN_OR_RETURN(const Scores scores,
-                          stepper_->validate(run_.data.test, run_.recipe.train.batch_size));
-    report.validation_loss = scores.loss;
-    report.validation_top1 = scores.top1;
-    report.validation_top5 = scores.top5;
+  if (validation_ != nullptr && every > 0 && report.epoch % every == 0) {
+    const auto scores = stepper_->validate(validation_, run_.recipe.train.batch_size, run_.stop);
+    // The checkpoint was written before; a resumed run validates again.
+    if (scores.status().code() == StatusCode::kCancelled) return stopped();
+    if (!scores.ok()) return scores.status();
+    report.validation_loss = scores->loss;
+    report.validation_top1 = scores->top1;
+    report.validation_top5 = scores->top5;
   }
   position_.reported_epochs = report.epoch;
   position_.epoch_loss = 0;
@@ -282,10 +310,15 @@ Status Loop::save() {
 }
 
 Status Loop::stop() {
+  PARE_RETURN_IF_ERROR(save());
+  return stopped();
+}
+
+// With everything saved, the words to go on.
+Status Loop::stopped() const {
   if (!folder_->keeps()) {
     return cancelled(fmt::format("stopped after step {} of {}", position_.step, plan_.total_steps));
   }
-  PARE_RETURN_IF_ERROR(save());
   PARE_RETURN_IF_ERROR(folder_->log({{"event", "stop"}, {"step", position_.step}}));
   return cancelled(
       fmt::format("stopped after step {} of {}, all saved; go on with: pare train "
@@ -320,13 +353,15 @@ Result<TrainResult> Loop::finish() {
     PARE_ASSIGN_OR_RETURN(
         TorchExecutor executor,
         TorchExecutor::create(result.graph, {.device = device_, .trainable = false}));
-    PARE_ASSIGN_OR_RETURN(const Scores scores, evaluate(executor, run_.data.test,
-                                                        {.batch_size = run_.recipe.train.batch_size,
-                                                         .device = device_}));
-    result.validation_loss = scores.loss;
-    result.top1 = scores.top1;
-    result.top5 = scores.top5;
-    result.images = scores.images;
+    const auto scores = evaluate(
+        executor, run_.data.test,
+        {.batch_size = run_.recipe.train.batch_size, .device = device_, .stop = run_.stop});
+    if (scores.status().code() == StatusCode::kCancelled) return stopped();
+    if (!scores.ok()) return scores.status();
+    result.test_loss = scores->loss;
+    result.top1 = scores->top1;
+    result.top5 = scores->top5;
+    result.images = scores->images;
   }
   if (folder_->keeps()) {
     result.model_path = folder_->model_path();
@@ -343,7 +378,8 @@ Result<TrainResult> Loop::finish() {
 
 }  // namespace
 
-Result<TrainResult> train(const TrainRun& run) {
+Result<TrainResult> train(const TrainRun& asked) {
+  TrainRun run = asked;
   PARE_RETURN_IF_ERROR(check_train_recipe(run.recipe));
   if (run.data.train == nullptr || run.data.train->size() == 0) {
     return invalid_argument("training needs images, the training set is empty");
@@ -355,9 +391,10 @@ Result<TrainResult> train(const TrainRun& run) {
   if (run.events.note) run.events.note(device.why);
   const int threads = run.threads > 0 ? run.threads : available_cores();
   at::set_num_threads(threads);
+  PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
   PARE_ASSIGN_OR_RETURN(const Graph graph, prepare_graph(run));
   const Plan plan = make_plan(run);
-  Loop loop(run, plan, device.cuda ? at::kCUDA : at::kCPU);
+  Loop loop(run, std::move(validation), plan, device.cuda ? at::kCUDA : at::kCPU);
   PARE_RETURN_IF_ERROR(loop.prepare(graph, threads));
   PARE_RETURN_IF_ERROR(loop.run_steps());
   return loop.finish();

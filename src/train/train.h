@@ -32,7 +32,7 @@ namespace pare {
 // After a step.
 struct StepReport {
   int64_t epoch = 0;  // from 1
-  double epochs = 0;
+  int64_t epochs = 0;
   int64_t step = 0;  // steps done in the run
   int64_t total_steps = 0;
   double loss = 0;  // mean of the epoch so far
@@ -69,7 +69,7 @@ struct TrainRun {
   std::string folder;                       // empty: nothing is kept
   bool resume = false;                      // go on from the folder's checkpoint
   int threads = 0;                          // 0: all cores
-  std::string device = "cpu";               // "cuda", "auto"
+  std::string device = "auto";              // a GPU where there is one; "cpu", "cuda"
   const std::atomic<bool>* stop = nullptr;  // set from a signal handler: save and leave
   TrainEvents events;
   // As FinetuneOptions::masks.
@@ -84,7 +84,7 @@ struct TrainResult {
   std::string weights_hash;
   int64_t steps = 0;
   double seconds = 0;  // of training, over all parts of a resumed run
-  double validation_loss = 0;
+  double test_loss = 0;
   double top1 = 0;  // percent, of the exported graph on the test images
   double top5 = 0;
   int64_t images = 0;      // tested

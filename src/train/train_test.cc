@@ -217,6 +217,111 @@ TEST(Train, AnotherNumberOfClassesGetsAFreshHead) {
   EXPECT_GT(result->top1, 85);
 }
 
+TEST(Train, ClassesThatTheModelKnowsByNameKeepTheirWeights) {
+  TrainRun run = tiny_run("");
+  const Graph trained = train(run).value().graph;
+  // The same network that calls its classes otherwise: one is not the data's.
+  Graph other = trained;
+  other.contract.classes = {"elsewhere", "sw", "nw", "ne"};
+  run.graph = other;
+  run.recipe.train.epochs = 0;  // nothing is learned
+  std::string note;
+  run.events.note = [&](const std::string& line) { note += line + "\n"; };
+  const auto result = train(run);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_THAT(note, HasSubstr("of the data's 4 classes the model knows 3 by name"));
+  const auto before = trained.initializers.at("dense.weight").values<float>();
+  const auto after = result->graph.initializers.at("dense.weight").values<float>();
+  const auto row = [](std::span<const float> weights, size_t r) {
+    const auto part = weights.subspan(96 * r, 96);
+    return std::vector<float>(part.begin(), part.end());
+  };
+  EXPECT_EQ(row(after, 0), row(before, 2));  // nw
+  EXPECT_EQ(row(after, 1), row(before, 3));  // ne
+  EXPECT_EQ(row(after, 2), row(before, 1));  // sw
+  for (size_t r = 0; r < 4; ++r) EXPECT_NE(row(after, 3), row(before, r)) << r;
+  for (float w : row(after, 3)) EXPECT_LT(std::fabs(w), 0.1F);  // ten standard deviations
+  EXPECT_EQ(result->graph.contract.classes, run.data.train->classes());
+}
+
+TEST(Train, AHeadThatIsAConvolutionIsFittedToo) {
+  // 1×1 convolution and mean over the image instead of the dense layer, as in SqueezeNet.
+  TrainRun run = tiny_run("");
+  run.recipe.train.epochs = 6;
+  Graph& g = run.graph;
+  while (g.nodes.back().op != "MaxPool") g.nodes.pop_back();
+  g.initializers["head.weight"] = Tensor(DType::kFloat32, {7, 6, 1, 1});
+  g.initializers["head.bias"] = Tensor(DType::kFloat32, {7});
+  g.nodes.push_back({"Conv", "", "head", {"pool", "head.weight", "head.bias"}, {"head"}, {}});
+  g.nodes.push_back({"GlobalAveragePool", "", "mean", {"head"}, {"mean"}, {}});
+  g.nodes.push_back({"Flatten", "", "flat", {"mean"}, {"logits"}, {}});
+  g.outputs[0].shape = {kDynamic, 7};
+  remove_unused(g);
+  const auto result = train(run);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_EQ(result->graph.initializers.at("head.weight").shape(), Shape({4, 6, 1, 1}));
+  // Something that is no layer of classes is not guessed at.
+  run.graph.nodes.back() = {"Tanh", "", "flat", {"mean"}, {"logits"}, {}};
+  EXPECT_THAT(train(run).status().message(), HasSubstr("does not end in a dense layer"));
+}
+
+TEST(Train, AFloatModelWithoutAContractIsRefused) {
+  TrainRun run = tiny_run("");
+  run.graph.contract = {};
+  run.graph.inputs[0].type = DType::kFloat32;
+  EXPECT_THAT(train(run).status().message(), HasSubstr("pare import"));
+}
+
+TEST(Train, EpochsAreValidatedOnImagesThatWereSetAside) {
+  TrainRun run = tiny_run(fresh_folder("holdout"));
+  run.recipe.data.holdout = 0.25;
+  run.recipe.train.epochs = 2;
+  std::vector<EpochReport> epochs;
+  run.events.epoch = [&](const EpochReport& e) { epochs.push_back(e); };
+  const auto result = train(run);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  ASSERT_EQ(epochs.size(), 2U);
+  EXPECT_EQ(epochs[0].images, 352);  // of 480 - 120 in batches of 16
+  EXPECT_EQ(result->images, 200);    // the result: the test images
+  EXPECT_THAT(result->graph.metadata.at("trained_on"), HasSubstr("360 of: toy corners"));
+  EXPECT_THAT(read_text_file(run.folder + "/log.jsonl").value(),
+              HasSubstr("120 held out of: toy corners"));
+  // Shares of 120, or of the 30 that are looked at.
+  EXPECT_NEAR(std::remainder(*epochs[1].validation_top1, 100.0 / 120), 0, 1e-9);
+  run.folder = fresh_folder("thirty");
+  run.recipe.data.validation_images = 30;
+  epochs.clear();
+  ASSERT_TRUE(train(run).ok());
+  EXPECT_NEAR(std::remainder(*epochs[1].validation_top1, 100.0 / 30), 0, 1e-9);
+}
+
+TEST(Train, StoppedWhileItValidatesItLosesNothing) {
+  TrainRun run = tiny_run(fresh_folder("whole_validation"));
+  const std::string expected = train(run).value().weights_hash;
+  run.folder = fresh_folder("stopped_validation");
+  // The last step of the second epoch: the next thing is its validation.
+  const auto stopped = train_and_stop(run, 30);
+  ASSERT_EQ(stopped.status().code(), StatusCode::kCancelled);
+  EXPECT_THAT(stopped.status().message(), HasSubstr("after step 30 of 60, all saved"));
+  const auto lines = [&] { return read_text_file(run.folder + "/records.jsonl").value(); };
+  const std::string one = lines();
+  EXPECT_EQ(std::count(one.begin(), one.end(), '\n'), 1);  // the second is not validated yet
+  run.resume = true;
+  EXPECT_EQ(train(run).value().weights_hash, expected);
+  const std::string all = lines();
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 4);
+}
+
+TEST(Finetune, AnotherNumberOfClassesIsAnError) {
+  const auto images = tiny_images(48, 11);
+  Graph graph = tiny_graph();
+  graph.initializers["dense.weight"] = Tensor(DType::kFloat32, {9, 96});
+  graph.initializers["dense.bias"] = Tensor(DType::kFloat32, {9});
+  graph.outputs[0].shape = {kDynamic, 9};
+  const auto result = make_torch_trainer()->finetune(graph, *images, {});
+  EXPECT_THAT(result.status().message(), HasSubstr("9 classes, the data 4"));
+}
+
 TEST(Finetune, KeepsNamesAndHoldsMasks) {
   TrainRun run = tiny_run("");
   const Graph trained = train(run).value().graph;
