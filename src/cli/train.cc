@@ -159,14 +159,19 @@ Status run_training(Options o) {
   run.threads = o.threads;
   run.device = o.device;
   run.stop = &stop_asked;
-  run.events.step = [&progress](const StepReport& r) { progress.step(r); };
+  run.events.step = [&progress](const StepReport& r) {
+    if (!stop_asked) progress.step(r);
+  };
   run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
   run.events.note = [&progress](const std::string& line) { progress.note(line); };
   progress.note(fmt::format("{} by recipe {}, on {}, into {}", recipe.model.name, recipe.name,
                             run.data.train->description(), run.folder));
   std::signal(SIGINT, ask_to_stop);
   std::signal(SIGTERM, ask_to_stop);
-  PARE_ASSIGN_OR_RETURN(const TrainResult result, train(run));
+  const auto trained = train(run);
+  progress.wipe();
+  if (!trained.ok()) return trained.status();
+  const TrainResult& result = *trained;
   if (o.json) {
     print_json(recipe, result);
   } else {

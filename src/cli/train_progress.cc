@@ -58,10 +58,14 @@ std::string progress_text(const StepReport& report, std::optional<double> valida
   return text.substr(0, columns);
 }
 
-void TrainProgress::line(const std::string& text) {
-  // The bar is wiped, so that what stays on the screen are whole lines.
+void TrainProgress::wipe() {
   if (bar_shown_) std::fputs("\r\033[K", stderr);
   bar_shown_ = false;
+}
+
+// What stays on the screen are whole lines.
+void TrainProgress::line(const std::string& text) {
+  wipe();
   fmt::print(stderr, "{}\n", text);
 }
 

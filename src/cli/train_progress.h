@@ -19,6 +19,8 @@ class TrainProgress {
   void step(const StepReport& report);
   void epoch(const EpochReport& report);
   void note(const std::string& line);
+  // Wipes the bar: something else is to be written.
+  void wipe();
 
  private:
   void line(const std::string& text);

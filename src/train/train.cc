@@ -350,6 +350,9 @@ Result<TrainResult> Loop::finish() {
   result.steps = position_.step;
   result.seconds = position_.seconds;
   if (run_.data.test != nullptr) {
+    if (run_.events.note) {
+      run_.events.note(fmt::format("measuring the result on {}", run_.data.test->description()));
+    }
     PARE_ASSIGN_OR_RETURN(
         TorchExecutor executor,
         TorchExecutor::create(result.graph, {.device = device_, .trainable = false}));
@@ -388,8 +391,8 @@ Result<TrainResult> train(const TrainRun& asked) {
     return invalid_argument("--resume needs the folder of the run (--out)");
   }
   PARE_ASSIGN_OR_RETURN(const DeviceChoice device, choose_device(run.device));
-  if (run.events.note) run.events.note(device.why);
   const int threads = run.threads > 0 ? run.threads : available_cores();
+  if (run.events.note) run.events.note(device.why);
   at::set_num_threads(threads);
   PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
   PARE_ASSIGN_OR_RETURN(const Graph graph, prepare_graph(run));
