@@ -4,8 +4,9 @@
 // one group): kernel_w * in_c elements in one piece; else it is one element of the kernel.
 //
 // A task computes a strip, some output rows of one image or some whole small images, for a block of
-// panels. Where there is padding, or the source must be widened, the strip's input is first copied
-// with its borders into the worker's scratch, a small part of the work; else it is read in place.
+// panels. Where there is padding, or the source must be widened (to float32, or bytes to sixteen
+// bits for TileSet::wide), the strip's input is first copied with its borders into the worker's
+// scratch, a small part of the work; else it is read in place.
 #include <cstring>
 
 #include "kernels/conv/variants.h"
@@ -108,8 +109,10 @@ ConvGrid cut_strips(const ConvProblem& p, const PanelLayout& layout) {
 // Where the rows of a strip's input lie: in the source itself or copied with borders.
 struct StripShape {
   bool copied = false;
+  bool wide = false;    // elements of sixteen bits
   int64_t in_rows = 0;  // of the largest strip, borders included
   int64_t width = 0;    // pixels
+  int64_t element_bytes = 0;
   int64_t pixel_bytes = 0;
   int64_t row_bytes = 0;
   int64_t image_bytes = 0;
@@ -119,9 +122,11 @@ StripShape strip_shape(const ConvProblem& p, const TileSet& tiles, const ConvGri
   StripShape s;
   const bool padded = p.pad_top + p.pad_left + p.pad_bottom + p.pad_right > 0;
   const bool widened = tiles.src_bytes != dtype_bytes(p.src_type);
-  s.copied = padded || widened;
-  s.pixel_bytes = p.in_c * tiles.src_bytes;
   const int64_t rows = grid.most_rows(p.out_h);
+  s.wide = tiles.wide != nullptr && grid.images * rows * p.out_w >= tiles.wide->least_rows;
+  s.copied = padded || widened || s.wide;
+  s.element_bytes = s.wide ? 2 : tiles.src_bytes;
+  s.pixel_bytes = p.in_c * s.element_bytes;
   s.in_rows = s.copied ? (rows - 1) * p.stride_h + (p.kernel_h - 1) * p.dilation_h + 1 : p.in_h;
   s.width = s.copied ? (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1 : p.in_w;
   s.row_bytes = s.width * s.pixel_bytes;
@@ -144,7 +149,9 @@ Scratch lay_scratch(const ConvProblem& p, const PanelLayout& layout, const ConvG
   Scratch s;
   const int64_t pixels = grid.images * grid.most_rows(p.out_h) * p.out_w;
   s.offsets_bytes = round_up_64(layout.taps * 8);
-  s.strip_bytes = shape.copied ? round_up_64(grid.images * shape.image_bytes) : 0;
+  // The last tap's elements are read up to a whole group.
+  constexpr int64_t kBeyond = 8;
+  s.strip_bytes = shape.copied ? round_up_64(grid.images * shape.image_bytes + kBeyond) : 0;
   s.pointers_bytes = round_up_64(pixels * 8);
   s.sums_bytes = pixels * layout.width() * 4;
   return s;
@@ -177,7 +184,9 @@ void fill_pixels(const Run& run, std::byte* dst, int64_t pixels) {
   const int64_t bytes = pixels * run.shape.pixel_bytes;
   if (bytes <= 0) return;
   const uint8_t value = run.p.src_type == DType::kUInt8 ? run.p.pad_value : 0;
-  if (run.p.src_type == DType::kUInt8 && run.layout.tiles->src_bytes == 4) {
+  if (run.shape.wide) {
+    std::fill_n(reinterpret_cast<int16_t*>(dst), bytes / 2, int16_t{value});
+  } else if (run.p.src_type == DType::kUInt8 && run.layout.tiles->src_bytes == 4) {
     std::fill_n(reinterpret_cast<float*>(dst), bytes / 4, static_cast<float>(value));
   } else {
     std::memset(dst, value, static_cast<size_t>(bytes));
@@ -190,7 +199,10 @@ void copy_pixels(const Run& run, std::byte* dst, int64_t first_pixel, int64_t pi
   const int64_t src_bytes = dtype_bytes(run.p.src_type);
   const auto* src = static_cast<const std::byte*>(run.args.src);
   src += first_pixel * run.p.in_c * src_bytes;
-  if (src_bytes == run.layout.tiles->src_bytes) {
+  if (run.shape.wide) {
+    run.layout.tiles->wide->widen(reinterpret_cast<const uint8_t*>(src),
+                                  reinterpret_cast<int16_t*>(dst), count);
+  } else if (src_bytes == run.layout.tiles->src_bytes) {
     std::memcpy(dst, src, static_cast<size_t>(count * src_bytes));
   } else {
     run.layout.tiles->widen(stored_type(run.p.src_type), src, reinterpret_cast<float*>(dst), count);
@@ -280,11 +292,11 @@ void run_task(const Run& run, int64_t task, int worker) {
     const int64_t panel = i % layout.panels();
     if (group != pointed_group) {
       const int64_t c = group * (p.in_c / p.groups);
-      point_at_pixels(run, strip, base + c * layout.tiles->src_bytes, pointers);
+      point_at_pixels(run, strip, base + c * run.shape.element_bytes, pointers);
       pointed_group = group;
     }
     multiply_panel(layout, run.args.packed + group * group_bytes(layout), panel,
-                   {pointers, pixels, run.tap_offsets}, sums, layout.width());
+                   {pointers, pixels, run.tap_offsets, run.shape.wide}, sums, layout.width());
     finish.columns = layout.panel_columns(panel);
     finish.first_column = group * layout.columns + panel * layout.width();
     layout.tiles->finish(finish);

@@ -59,28 +59,34 @@ void multiply_wide(const PanelLayout& layout, const std::byte* panel, int64_t ve
   const WideTiles& wide = *tiles.wide;
   alignas(64) int16_t words[kWideDepth * kWideWidth];
   alignas(64) int16_t wide_rows[kMaxTileRows * kWideStride];
+  const void* row_pointers[kMaxTileRows];
+  for (int r = 0; r < kMaxTileRows; ++r) row_pointers[r] = wide_rows + r * kWideStride;
   const int64_t before = s.tap * layout.stored_k() + s.first_k;
-  const int64_t tap_groups = (s.k + tiles.group - 1) / tiles.group;
-  const int64_t groups = s.taps * tap_groups;
+  const int64_t groups = s.taps * ceil_div(s.k, tiles.group);
   wide.widen_panel(panel + before * vectors * tiles.lanes, groups, static_cast<int>(vectors),
                    words);
-  const int64_t one_offset = rows.tap_offsets[s.tap] + s.first_k;
+  const int64_t element_bytes = rows.wide ? 2 : 1;
+  const int64_t first_offset = rows.tap_offsets[s.tap] + s.first_k * element_bytes;
   TileArgs src;
-  src.tap_offsets = s.first_k == 0 ? rows.tap_offsets + s.tap : &one_offset;
+  src.tap_offsets = s.first_k == 0 ? rows.tap_offsets + s.tap : &first_offset;
   src.taps = s.taps;
   src.k = s.k;
-  WideTileArgs args;
-  args.rows = wide_rows;
-  args.panel = words;
-  args.depth = groups * tiles.group;
-  args.sums_stride = sums_stride;
-  args.accumulate = before > 0;
-  const int64_t count = (rows.count + kMaxTileRows - 1) / kMaxTileRows;
+  src.panel = words;
+  src.sums_stride = sums_stride;
+  src.accumulate = before > 0;
+  const int64_t no_offset = 0;
+  TileArgs widened = src;
+  widened.rows = row_pointers;
+  widened.tap_offsets = &no_offset;
+  widened.taps = 1;
+  widened.k = groups * tiles.group;
+  TileArgs& args = rows.wide ? src : widened;
+  const int64_t count = ceil_div(rows.count, kMaxTileRows);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t first = rows.count * i / count;
     const int64_t last = rows.count * (i + 1) / count;
     src.rows = rows.rows + first;
-    wide.widen_rows(src, static_cast<int>(last - first), wide_rows);
+    if (!rows.wide) wide.widen_rows(src, static_cast<int>(last - first), wide_rows);
     args.sums = static_cast<int32_t*>(sums) + first * sums_stride;
     wide.tiles[last - first - 1][vectors - 1](args);
   }
@@ -120,7 +126,7 @@ void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t 
   const TileSet& tiles = *layout.tiles;
   const std::byte* panel = packed + layout.panel_offset(p);
   const int64_t vectors = layout.panel_vectors(p);
-  const bool wide = tiles.wide != nullptr && rows.count >= tiles.wide->least_rows;
+  const bool wide = rows.wide || (tiles.wide != nullptr && rows.count >= tiles.wide->least_rows);
   const auto multiply = wide ? multiply_wide : multiply_stretch;
   const int64_t k_bytes = vectors * tiles.lanes * tiles.weight_bytes;
   const int64_t fit = wide ? kWideDepth : kStretchBytes / k_bytes / tiles.group * tiles.group;

@@ -54,25 +54,19 @@ struct FinishArgs {
 };
 
 // Tiles of operands widened to sixteen bits first, for instruction sets that multiply bytes only
-// with saturation (wide.inl). Widening is shared by the rows and columns of a block, so it pays
-// from `least_rows` rows on.
+// with saturation (words_avx2.inl). Widening is shared by the rows and columns of a block, so it
+// pays from `least_rows` rows on. A tap's elements are read up to the next multiple of the group;
+// its weights are zero there.
 inline constexpr int64_t kWideDepth = 576;               // k elements at most, of all taps
 inline constexpr int64_t kWideStride = kWideDepth + 32;  // from row to row, off a power of two
-struct WideTileArgs {
-  const int16_t*
-      rows;  // kWideStride elements from row to row, each tap's k rounded up to the group
-  const int16_t* panel;  // [depth / 2][width][2]
-  int64_t depth;
-  int32_t* sums;
-  int64_t sums_stride;
-  bool accumulate;
-};
 struct WideTiles {
   int64_t least_rows;
+  void (*widen)(const uint8_t* src, int16_t* dst, int64_t count);
+  // Rows of bytes, kWideStride elements apart, the taps one after the other.
   void (*widen_rows)(const TileArgs&, int rows, int16_t* dst);
-  // `groups` groups of `vectors` vectors.
+  // `groups` groups of `vectors` vectors: [depth / 2][width][2].
   void (*widen_panel)(const void* panel, int64_t groups, int vectors, int16_t* dst);
-  void (*tiles[kMaxTileRows][kMaxTileVectors])(const WideTileArgs&);  // [rows - 1][vectors - 1]
+  void (*tiles[kMaxTileRows][kMaxTileVectors])(const TileArgs&);  // [rows - 1][vectors - 1]
 };
 
 // One row of floats times several whole panels at once, so that enough sums are under way to hide

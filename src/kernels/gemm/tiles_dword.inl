@@ -29,6 +29,7 @@ inline int32_t load_dword(const char* p) {
 template <typename Dot, int SrcBytes, int R, int N>
 void dword_tile(const TileArgs& t) {
   constexpr int kVectorBytes = V::kLanes * 4;
+  constexpr int kAheadBytes = 1024;
   typename Dot::Sum sums[R][N];
   auto* out = static_cast<char*>(t.sums);
   const int64_t out_stride = t.sums_stride * 4;
@@ -49,6 +50,9 @@ void dword_tile(const TileArgs& t) {
     int64_t at = t.tap_offsets[tap];
     const int64_t end = at + whole;
     for (; at < end; at += 4) {
+      // One row reads each weight once: the panel comes from memory at the speed at which it is
+      // asked for, and the hardware alone does not ask early enough.
+      if constexpr (R == 1) __builtin_prefetch(panel + kAheadBytes);
       typename Dot::W w[N];
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) w[n] = Dot::w(panel + n * kVectorBytes);

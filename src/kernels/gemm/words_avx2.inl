@@ -8,44 +8,59 @@ namespace pare {
 namespace {
 
 template <int R, int N>
-void word_tile(const WideTileArgs& t) {
+void word_tile(const TileArgs& t) {
   __m256i sums[R][N];
+  auto* out = static_cast<int32_t*>(t.sums);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
-      const auto* from = reinterpret_cast<const __m256i*>(t.sums + r * t.sums_stride + n * 8);
+      const auto* from = reinterpret_cast<const __m256i*>(out + r * t.sums_stride + n * 8);
       sums[r][n] = t.accumulate ? _mm256_loadu_si256(from) : _mm256_setzero_si256();
     }
   }
-  const auto* row = reinterpret_cast<const char*>(t.rows);
-  const auto* panel = reinterpret_cast<const __m256i*>(t.panel);
-  const auto* const end = panel + t.depth / 2 * N;
+  const char* rows[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) rows[r] = static_cast<const char*>(t.rows[r]);
+  const auto* panel = static_cast<const __m256i*>(t.panel);
+  const int64_t bytes = (t.k + 3) / 4 * 8;
+  for (int64_t tap = 0; tap < t.taps; ++tap) {
+    int64_t at = t.tap_offsets[tap];
+    const int64_t end = at + bytes;
 #pragma GCC unroll 2
-  while (panel != end) {
-    __m256i w[N];
+    for (; at < end; at += 4) {
+      __m256i w[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) w[n] = _mm256_load_si256(panel + n);
+      for (int n = 0; n < N; ++n) w[n] = _mm256_load_si256(panel + n);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m256i a = _mm256_castps_si256(
-          _mm256_broadcast_ss(reinterpret_cast<const float*>(row + r * kWideStride * 2)));
+      for (int r = 0; r < R; ++r) {
+        const __m256i a = _mm256_castps_si256(
+            _mm256_broadcast_ss(reinterpret_cast<const float*>(rows[r] + at)));
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) {
-        sums[r][n] = _mm256_add_epi32(sums[r][n], _mm256_madd_epi16(a, w[n]));
+        for (int n = 0; n < N; ++n) {
+          sums[r][n] = _mm256_add_epi32(sums[r][n], _mm256_madd_epi16(a, w[n]));
+        }
       }
+      panel += N;
     }
-    panel += N;
-    row += 4;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n) {
-      auto* to = reinterpret_cast<__m256i*>(t.sums + r * t.sums_stride + n * 8);
+      auto* to = reinterpret_cast<__m256i*>(out + r * t.sums_stride + n * 8);
       _mm256_storeu_si256(to, sums[r][n]);
     }
   }
+}
+
+void widen_bytes(const uint8_t* src, int16_t* dst, int64_t count) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + i), _mm256_cvtepu8_epi16(bytes));
+  }
+  for (; i < count; ++i) dst[i] = src[i];
 }
 
 void widen_byte_rows(const TileArgs& t, int rows, int16_t* dst) {
@@ -93,6 +108,7 @@ void widen_byte_panel(const void* panel, int64_t groups, int vectors, int16_t* d
   { word_tile<R, 1>, word_tile<R, 2> }
 
 const WideTiles kWordTiles = {8,
+                              widen_bytes,
                               widen_byte_rows,
                               widen_byte_panel,
                               {PARE_WORD_TILES(1), PARE_WORD_TILES(2), PARE_WORD_TILES(3),
