@@ -3,7 +3,7 @@
 // "alexnet" is the seed's: made for 32×32 images, its first convolution at stride 1; 23,490,378
 // parameters with 10 classes. "alexnet-imagenet" is torchvision's single-tower shape ("One weird
 // trick", Krizhevsky 2014) for image folders; 61,100,840 parameters with 1,000 classes at 224×224.
-// Weights start as He et al. 2015, biases at zero.
+// Weights start as He et al. 2015, the last layer's near zero, biases at zero.
 #include "models/builder.h"
 #include "models/models.h"
 
@@ -44,7 +44,7 @@ Result<Graph> build_alexnet(const ModelOptions& options) {
   x = b.dropout("drop6", x, 0.5F);
   x = dense_relu(b, bn, "7", x, 4096);
   x = b.dropout("drop7", x, 0.5F);
-  return b.finish(b.dense("fc8", x, options.classes));
+  return b.finish(b.dense("fc8", x, options.classes, InitKind::kScores));
 }
 
 Result<Graph> build_alexnet_imagenet(const ModelOptions& options) {
@@ -64,7 +64,7 @@ Result<Graph> build_alexnet_imagenet(const ModelOptions& options) {
   x = dense_relu(b, bn, "6", x, 4096);
   x = b.dropout("drop6", x, 0.5F);
   x = dense_relu(b, bn, "7", x, 4096);
-  return b.finish(b.dense("fc8", x, options.classes));
+  return b.finish(b.dense("fc8", x, options.classes, InitKind::kScores));
 }
 
 }  // namespace pare

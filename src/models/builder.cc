@@ -48,6 +48,8 @@ float draw_one(Rng& rng, const Init& init) {
       const float bound = std::sqrt(6.0F / (in + out));
       return rng.uniform(-bound, bound);
     }
+    case InitKind::kScores:
+      return rng.normal() * 0.1F * std::sqrt(1.0F / in);
     case InitKind::kNormal002:
       return truncated_normal(rng) * 0.02F;
   }

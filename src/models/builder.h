@@ -28,6 +28,10 @@ enum class InitKind {
   kHeFanOut,       // normal, std = sqrt(2 / fan out): its backward case, used by ResNets
   kLecunNormal,    // normal cut at 2 std, std = sqrt(1 / fan in): LeCun et al. 1998
   kXavierUniform,  // uniform in ±sqrt(6 / (fan in + fan out)): Glorot and Bengio 2010
+  // Normal, std = 0.1 sqrt(1 / fan in): the layer of the scores. They start near 0 and the loss
+  // near log(classes), where He's start gave the ViT with its two dropouts a loss of 5.7 and an
+  // epoch that only undid it.
+  kScores,
   kNormal002,  // normal cut at 2 std, std = 0.02: position embeddings of Dosovitskiy et al. 2021
 };
 

@@ -94,7 +94,7 @@ Result<Graph> build_resnet18(const ModelOptions& options) {
     }
   }
   x = b.global_average_pool("avgpool", x);
-  return b.finish(b.dense("fc", x, options.classes, InitKind::kXavierUniform));
+  return b.finish(b.dense("fc", x, options.classes, InitKind::kScores));
 }
 
 Result<Graph> build_wrn_16_8(const ModelOptions& options) {
@@ -112,7 +112,7 @@ Result<Graph> build_wrn_16_8(const ModelOptions& options) {
   }
   x = b.relu("relu", b.batch_norm("bn", x));
   x = b.global_average_pool("avgpool", x);
-  return b.finish(b.dense("fc", x, options.classes, InitKind::kXavierUniform));
+  return b.finish(b.dense("fc", x, options.classes, InitKind::kScores));
 }
 
 }  // namespace pare

@@ -123,7 +123,7 @@ Value pooled(GraphBuilder& b, const VitConfig& c, const Value& x) {
 Value head(GraphBuilder& b, const VitConfig& c, const Value& x, int64_t classes) {
   if (c.head_hidden.empty()) {
     return b.dense("head", optional_dropout(b, "head.drop", x, c.head_dropout), classes,
-                   InitKind::kXavierUniform);
+                   InitKind::kScores);
   }
   Value y = x;
   int index = 1;
@@ -134,7 +134,7 @@ Value head(GraphBuilder& b, const VitConfig& c, const Value& x, int64_t classes)
     ++index;
   }
   y = optional_dropout(b, fmt::format("head.drop{}", index), y, c.head_dropout);
-  return b.dense("head.out", y, classes, InitKind::kXavierUniform);
+  return b.dense("head.out", y, classes, InitKind::kScores);
 }
 
 }  // namespace

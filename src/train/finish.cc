@@ -115,9 +115,9 @@ Result<Graph> prepare_graph(const TrainRun& run) {
   }
   if (graph.contract.height == 0 && graph.inputs[0].type != DType::kUInt8) {
     return invalid_argument(
-        fmt::format("'{}' does not say how images become its input: state it with `pare import` "
-                    "(--mean, --std, ...)",
-                    graph.name));
+        "it does not say how images become its input: state that with `pare import` (--mean, "
+        "--std, "
+        "...)");
   }
   if (run.keep_form) {
     if (graph.outputs[0].shape.back() == static_cast<int64_t>(classes.size())) return graph;

@@ -108,6 +108,14 @@ TEST(Schedule, CosineWithWarmUp) {
   EXPECT_NEAR(schedule_factor(s, length, 12), 0.1, 1e-12);
 }
 
+TEST(Schedule, WarmUpIsAtMostHalfOfTheRun) {
+  const TrainRecipe::Schedule s = {.kind = "cosine", .warmup_epochs = 5};
+  const ScheduleLength length = {4, 8};
+  EXPECT_DOUBLE_EQ(schedule_factor(s, length, 3), 1.0);
+  EXPECT_DOUBLE_EQ(schedule_factor(s, length, 6), 0.5);
+  EXPECT_DOUBLE_EQ(schedule_factor(s, {1, 1}, 0), 1.0);
+}
+
 TEST(Schedule, OneCycleStepAndConstant) {
   TrainRecipe::Schedule s = {
       .kind = "one-cycle", .final_share = 0, .peak = 0.5, .start_share = 0.2};

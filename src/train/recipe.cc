@@ -295,7 +295,7 @@ std::vector<TrainRecipeField> recipe_fields(TrainRecipe& r) {
        0,
        1e6,
        {},
-       "rising in a straight line"},
+       "rising in a straight line; at most half of the run"},
       {"schedule.final_share",
        &r.schedule.final_share,
        0,

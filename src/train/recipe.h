@@ -60,7 +60,7 @@ struct TrainRecipe {
 
   struct Schedule {
     std::string kind = "cosine";  // "one-cycle", "step", "constant"
-    double warmup_epochs = 0;     // linear from almost 0
+    double warmup_epochs = 0;     // linear from almost 0; at most half of the run
     double final_share = 0;       // of lr, at the end: cosine and one-cycle
     double peak = 0.3;            // one-cycle: where in the run the top is
     double start_share = 0.04;    // one-cycle: of lr, at the beginning

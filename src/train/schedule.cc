@@ -19,7 +19,9 @@ double schedule_factor(const TrainRecipe::Schedule& schedule, const ScheduleLeng
   const double t = static_cast<double>(step);
   const double total = static_cast<double>(length.total_steps);
   const double per_epoch = static_cast<double>(length.steps_per_epoch);
-  const double warmup = std::min(total, std::round(schedule.warmup_epochs * per_epoch));
+  // A recipe made for many epochs, run for a few, must not end while it still warms up.
+  const double warmup =
+      std::min(std::floor(total / 2), std::round(schedule.warmup_epochs * per_epoch));
   if (t < warmup) return (t + 1.0) / warmup;
   if (schedule.kind == "cosine") {
     const double u = (t - warmup) / std::max(1.0, total - warmup);

@@ -1,6 +1,6 @@
 // Learning-rate schedules, as a factor of the recipe's rate.
 //
-//   warm-up     (t + 1) / W for the first W steps, whatever follows
+//   warm-up     (t + 1) / W for the first W steps, whatever follows; at most half of the run
 //   cosine      f + (1 - f) (1 + cos(pi u)) / 2      u the share of the remaining steps done,
 //                                                    f the final share (Loshchilov, Hutter 2017)
 //   one-cycle   from s up to 1 at `peak` of the run, down to f at its end, both by cosines

@@ -81,6 +81,16 @@ Result<std::shared_ptr<const Dataset>> split_validation(TrainRun& run) {
   return balanced_subset(validation, d.validation_images, seed, "images");
 }
 
+// Before a folder is made for the run; what the file does not say shows at the first step.
+Status check_teacher(const TrainRun& run) {
+  if (run.teacher == nullptr || run.teacher->outputs.empty()) return ok_status();
+  const Shape& scores = run.teacher->outputs[0].shape;
+  const auto classes = static_cast<int64_t>(run.data.train->classes().size());
+  if (scores.empty() || scores.back() == kDynamic || scores.back() == classes) return ok_status();
+  return invalid_argument(
+      fmt::format("the teacher has {} classes, the data {}", scores.back(), classes));
+}
+
 class Loop {
  public:
   // `run` must outlive it; `validation` may be null.
@@ -395,10 +405,12 @@ Result<TrainResult> train(const TrainRun& asked) {
   if (run.events.note) run.events.note(device.why);
   at::set_num_threads(threads);
   PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
-  PARE_ASSIGN_OR_RETURN(const Graph graph, prepare_graph(run));
+  const auto prepared = prepare_graph(run);
+  if (!prepared.ok()) return prepared.status().with_context(run.recipe.model.name);
+  PARE_RETURN_IF_ERROR(check_teacher(run));
   const Plan plan = make_plan(run);
   Loop loop(run, std::move(validation), plan, device.cuda ? at::kCUDA : at::kCPU);
-  PARE_RETURN_IF_ERROR(loop.prepare(graph, threads));
+  PARE_RETURN_IF_ERROR(loop.prepare(*prepared, threads));
   PARE_RETURN_IF_ERROR(loop.run_steps());
   return loop.finish();
 }
