@@ -120,6 +120,14 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
   AtomicFile file;
   file.path_ = path;
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    if (S_ISDIR(info.st_mode)) return io_error(path + ": expected a file, found a folder");
+    // A device or a pipe: renamed over, it would be gone.
+    file.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file.fd_ < 0) return failed(path, "write", errno);
+    return file;
+  }
   file.temporary_ = path + ".XXXXXX";
   file.fd_ = ::mkostemp(file.temporary_.data(), O_CLOEXEC);
   if (file.fd_ < 0) {
@@ -152,6 +160,9 @@ Status AtomicFile::write(std::string_view text) {
 }
 
 Status AtomicFile::commit() {
+  if (temporary_.empty()) {
+    return ::close(std::exchange(fd_, -1)) == 0 ? ok_status() : failed(path_, "write", errno);
+  }
   if (::fsync(fd_) != 0) return failed(path_, "write", errno);
   if (::close(std::exchange(fd_, -1)) != 0) return failed(path_, "write", errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return failed(path_, "write", errno);
@@ -181,7 +192,8 @@ Status append_line(const std::string& path, std::string_view line) {
   std::string text(line);
   text += '\n';
   PARE_RETURN_IF_ERROR(write_all(fd.get(), path, text.data(), text.size()));
-  return ::fsync(fd.get()) == 0 ? ok_status() : failed(path, "write", errno);
+  // Devices and pipes cannot be synced.
+  return ::fsync(fd.get()) == 0 || errno == EINVAL ? ok_status() : failed(path, "write", errno);
 }
 
 Status make_directories(const std::string& path) {

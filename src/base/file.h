@@ -34,6 +34,7 @@ class MappedFile {
 
 // Writes to a temporary name in the same folder; commit() syncs and renames. Without commit() the
 // temporary file is removed. Every error (no such folder, no permission, disk full) names the file.
+// A device or a pipe (/dev/stdout) is written to as it is.
 class AtomicFile {
  public:
   static Result<AtomicFile> create(const std::string& path);

@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,6 +57,21 @@ TEST_F(FileTest, AFullDiskIsAnError) {
   const Status status = append_line("/dev/full", "x");
   EXPECT_EQ(status.code(), StatusCode::kIo);
   EXPECT_NE(status.message().find("/dev/full"), std::string::npos);
+}
+
+TEST_F(FileTest, APipeIsWrittenToAndNotReplaced) {
+  const std::string pipe = path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  const Status status = write_file(pipe, "through");
+  EXPECT_TRUE(status.ok()) << status.message();
+  char text[8] = {};
+  EXPECT_EQ(::read(reader, text, sizeof text), 7);
+  EXPECT_STREQ(text, "through");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(write_file(folder_.string(), "x").code(), StatusCode::kIo);
 }
 
 TEST_F(FileTest, MappingOutlivesTheObject) {

@@ -1,8 +1,11 @@
 // pare: the program. Reads the command line, runs one subcommand, prints its error if it has one.
 
+#include <cerrno>
 #include <cstdio>
 #include <functional>
+#include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,6 +35,19 @@ int exit_code(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? 2 : 1;
 }
 
+// What a command printed must have arrived: a full disk behind stdout is a failure like any other.
+Status finish(const std::function<Status()>& command) {
+  try {
+    PARE_RETURN_IF_ERROR(command());
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("no memory left");
+  } catch (const std::system_error& error) {  // fmt::print, when the operating system refuses
+    return io_error(std::string("standard output: ") + error.code().message());
+  }
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return ok_status();
+  return io_error("standard output: " + std::generic_category().message(errno));
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Pare makes image classifiers small and fast, and proves what it cost.", "pare");
   app.set_version_flag("--version", "pare " + build_version() + " (" + build_commit() + ")");
@@ -54,7 +70,7 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "pare: %s\n", usage_line(app, error).c_str());
     return 2;
   }
-  const Status status = chosen();
+  const Status status = finish(chosen);
   if (!status.ok()) std::fprintf(stderr, "pare: %s\n", status.message().c_str());
   return exit_code(status);
 }

@@ -3,12 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/table.h"
 #include "graph/model_file.h"
 #include "models/models.h"
 
@@ -21,41 +21,19 @@ struct Options {
   bool json = false;
 };
 
-// Columns a terminal shows: the bytes of a UTF-8 text that do not continue a character.
-size_t columns(const std::string& text) {
-  return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
-}
-
-std::string left(const std::string& text, size_t width) {
-  return text + std::string(width - std::min(width, columns(text)), ' ');
-}
-
-std::string right(const std::string& text, size_t width) {
-  return std::string(width - std::min(width, columns(text)), ' ') + text;
-}
-
 void print_table(const Summary& summary) {
-  size_t name = 5;
-  size_t layer = 5;
-  size_t output = std::max<size_t>(6, columns(summary.input));
+  Table table({{"name", Align::kLeft},
+               {"layer", Align::kLeft},
+               {"output", Align::kLeft},
+               {"parameters"},
+               {"MACs"}});
+  table.add({"input", "", summary.input});
   for (const SummaryRow& row : summary.rows) {
-    name = std::max(name, columns(row.name));
-    layer = std::max(layer, columns(row.layer));
-    output = std::max(output, columns(row.output));
+    table.add({row.name, row.layer, row.output, with_thousands(row.parameters),
+               row.macs == 0 ? "" : with_thousands(row.macs)});
   }
-  const auto line = [&](const std::string& a, const std::string& b, const std::string& c,
-                        const std::string& d, const std::string& e) {
-    fmt::print("{}  {}  {}  {}  {}\n", left(a, name), left(b, layer), left(c, output), right(d, 13),
-               right(e, 15));
-  };
-  line("name", "layer", "output", "parameters", "MACs");
-  line("input", "", summary.input, "", "");
-  for (const SummaryRow& row : summary.rows) {
-    line(row.name, row.layer, row.output, with_thousands(row.parameters),
-         row.macs == 0 ? "" : with_thousands(row.macs));
-  }
-  line("total", "", "", with_thousands(summary.parameters), with_thousands(summary.macs));
+  table.add({"total", "", "", with_thousands(summary.parameters), with_thousands(summary.macs)});
+  fmt::print("{}", table.text());
 }
 
 void print_json(const Graph& graph, const Summary& summary) {

@@ -3,7 +3,6 @@
 #include "train/train.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -147,7 +146,7 @@ Status run_training(Options o) {
   if (!recipe.distil.teacher.empty()) {
     PARE_ASSIGN_OR_RETURN(teacher, load_train_teacher(recipe.distil.teacher));
   }
-  TrainProgress progress(isatty(STDERR_FILENO) != 0);
+  TrainProgress progress(stderr_is_terminal());
   for (const std::string& warning : material.data.warnings) progress.note(warning);
   TrainRun run;
   run.recipe = recipe;

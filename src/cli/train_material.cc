@@ -1,6 +1,7 @@
 #include "cli/train_material.h"
 
 #include "base/assets.h"
+#include "cli/model_images.h"
 #include "graph/model_file.h"
 #include "models/models.h"
 
@@ -14,11 +15,7 @@ Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, 
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.image_size = recipe.data.image_size;
   options.strict = strict;
-  if (imported != nullptr && options.image_size == 0) {
-    options.image_size = imported->contract.height;
-    options.resize = imported->contract.resize;
-    options.stretch = imported->contract.resize == 0;
-  }
+  if (imported != nullptr && options.image_size == 0) fit_to_contract(imported->contract, options);
   return open_dataset(options);
 }
 

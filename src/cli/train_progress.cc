@@ -1,22 +1,11 @@
 #include "cli/train_progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <limits>
 
 namespace pare {
 namespace {
-
-// Asked for each time: a window may be drawn wider or narrower meanwhile.
-size_t terminal_columns() {
-  constexpr size_t kUsual = 80;
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsual;
-}
 
 // What of the line is shown; the later ones in kForms are shorter.
 struct Form {
@@ -42,12 +31,6 @@ std::string text_in(const Form& form, const StepReport& r, std::optional<double>
 
 }  // namespace
 
-std::string clock_text(double seconds) {
-  const auto s = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
-  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-  return fmt::format("{}:{:02}", s / 60, s % 60);
-}
-
 std::string progress_text(const StepReport& report, std::optional<double> validation_top1,
                           size_t columns) {
   std::string text;
@@ -58,30 +41,10 @@ std::string progress_text(const StepReport& report, std::optional<double> valida
   return text.substr(0, columns);
 }
 
-void TrainProgress::wipe() {
-  if (bar_shown_) std::fputs("\r\033[K", stderr);
-  bar_shown_ = false;
-}
-
-// What stays on the screen are whole lines.
-void TrainProgress::line(const std::string& text) {
-  wipe();
-  fmt::print(stderr, "{}\n", text);
-}
+void TrainProgress::wipe() { line_.clear(); }
 
 void TrainProgress::step(const StepReport& report) {
-  using namespace std::chrono_literals;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - last_ < (terminal_ ? 200ms : 30s)) return;
-  last_ = now;
-  if (!terminal_) {
-    return line(progress_text(report, validation_top1_, std::numeric_limits<size_t>::max()));
-  }
-  // One column stays free: a cursor at the edge would begin another line.
-  const std::string text = progress_text(report, validation_top1_, terminal_columns() - 1);
-  fmt::print(stderr, "\r{}\033[K", text);
-  std::fflush(stderr);
-  bar_shown_ = true;
+  line_.show([&](size_t columns) { return progress_text(report, validation_top1_, columns); });
 }
 
 void TrainProgress::epoch(const EpochReport& e) {
@@ -93,9 +56,9 @@ void TrainProgress::epoch(const EpochReport& e) {
                         *e.validation_top1);
     validation_top1_ = e.validation_top1;
   }
-  line(text);
+  line_.line(text);
 }
 
-void TrainProgress::note(const std::string& text) { line(text); }
+void TrainProgress::note(const std::string& text) { line_.line(text); }
 
 }  // namespace pare

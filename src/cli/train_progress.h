@@ -3,10 +3,10 @@
 #ifndef PARE_CLI_TRAIN_PROGRESS_H_
 #define PARE_CLI_TRAIN_PROGRESS_H_
 
-#include <chrono>
 #include <optional>
 #include <string>
 
+#include "cli/progress_line.h"
 #include "train/train.h"
 
 namespace pare {
@@ -14,7 +14,7 @@ namespace pare {
 class TrainProgress {
  public:
   // `terminal`: whether stderr is one.
-  explicit TrainProgress(bool terminal) : terminal_(terminal) {}
+  explicit TrainProgress(bool terminal) : line_(terminal, ProgressLine::Elsewhere::kPlainLines) {}
 
   void step(const StepReport& report);
   void epoch(const EpochReport& report);
@@ -23,20 +23,14 @@ class TrainProgress {
   void wipe();
 
  private:
-  void line(const std::string& text);
-
-  bool terminal_;
-  bool bar_shown_ = false;
+  ProgressLine line_;
   std::optional<double> validation_top1_;  // of the last epoch that was validated
-  std::chrono::steady_clock::time_point last_{};
 };
 
 // "epoch 3/30 [#####-----]  52 %  loss 1.2345  top-1 61.20 %  812 images/s  12:03 left", or as much
 // of it as fits into so many columns.
 std::string progress_text(const StepReport& report, std::optional<double> validation_top1,
                           size_t columns);
-// "1:02:03", "2:05"
-std::string clock_text(double seconds);
 
 }  // namespace pare
 

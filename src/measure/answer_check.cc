@@ -98,7 +98,7 @@ Result<int64_t> graph_macs(const Graph& graph) {
 std::string AnswerCheck::text() const {
   std::string text;
   if (batch_images > 0) {
-    text = fmt::format("a batch of {} against one by one: {:.1e} apart; ", batch_images,
+    text = fmt::format("{} images in batches against one by one: {:.1e} apart; ", batch_images,
                        batch_difference);
   }
   if (reference_images > 0) {
@@ -135,25 +135,27 @@ Result<AnswerCheck> check_answers(Session& session, const Graph& graph,
   PARE_ASSIGN_OR_RETURN(const int64_t macs, graph_macs(graph));
   if (macs <= kMostReferenceMacs) {
     const int64_t fit = kReferenceMacs / std::max<int64_t>(1, macs);
-    check.reference_images = std::clamp<int64_t>(fit, 1, std::min(batch, kMostReferenceImages));
+    check.reference_images = std::clamp<int64_t>(fit, 1, kMostReferenceImages);
   }
-  PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(images, batch, batch));
+  // Whole batches: one, or as many as give the reference kernels their images.
+  const int64_t count = (std::max<int64_t>(1, check.reference_images) + batch - 1) / batch * batch;
+  PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(images, count, count));
   const std::span<const uint8_t> pixels = rotation.next();
-  PARE_ASSIGN_OR_RETURN(const std::vector<float> scores, scores_of(session, pixels, batch, batch));
+  PARE_ASSIGN_OR_RETURN(const std::vector<float> scores, scores_of(session, pixels, count, batch));
   const int64_t classes = session.info().class_count;
   if (batch > 1) {
-    check.batch_images = batch;
-    PARE_ASSIGN_OR_RETURN(const std::vector<float> single, scores_of(session, pixels, batch, 1));
+    check.batch_images = count;
+    PARE_ASSIGN_OR_RETURN(const std::vector<float> single, scores_of(session, pixels, count, 1));
     PARE_ASSIGN_OR_RETURN(
         check.batch_difference,
-        compare(scores, single, {batch, classes, check.allowed, "the same session, one by one"}));
+        compare(scores, single, {count, classes, check.allowed, "the same session, one by one"}));
   }
   if (check.reference_images == 0) return check;
   SessionOptions slow = options;
   slow.reference_kernels = true;
   slow.cpu_level.clear();
   PARE_ASSIGN_OR_RETURN(Session reference, Session::from_graph(graph, slow));
-  const size_t image = pixels.size() / static_cast<size_t>(batch);
+  const size_t image = pixels.size() / static_cast<size_t>(count);
   PARE_ASSIGN_OR_RETURN(
       const std::vector<float> expected,
       scores_of(reference, pixels.first(image * static_cast<size_t>(check.reference_images)),

@@ -23,13 +23,13 @@
 namespace pare {
 
 struct AnswerCheck {
-  int64_t batch_images = 0;  // compared with the same one by one; 0 for a batch of one
+  int64_t batch_images = 0;  // in batches, compared with the same one by one; 0 for batches of one
   double batch_difference = 0;
   int64_t reference_images = 0;  // 0: the model is too large for the reference kernels
   double reference_difference = 0;
   double allowed = 0;
 
-  // "64 images as one by one, 8 as by the reference kernels (largest difference 3.1e-07, …)"
+  // "64 images in batches against one by one: 0.0e+00 apart; 8 images against the reference …"
   std::string text() const;
 };
 

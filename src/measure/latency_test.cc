@@ -109,12 +109,12 @@ TEST(AnswerCheck, AgreesWithItself) {
   Session session = session_of(graph);
   const auto check = check_answers(session, graph, {.threads = 1}, *data, 4);
   ASSERT_TRUE(check.ok()) << check.status().message();
-  EXPECT_EQ(check->batch_images, 4);
-  EXPECT_EQ(check->reference_images, 4);
+  EXPECT_EQ(check->batch_images, 8);
+  EXPECT_EQ(check->reference_images, 8);
   EXPECT_DOUBLE_EQ(check->reference_difference, 0.0);
   // One product of depth 6.
   EXPECT_NEAR(check->allowed, 2 * 6 * 0x1p-23, 1e-8);
-  EXPECT_THAT(check->text(), HasSubstr("a batch of 4 against one by one"));
+  EXPECT_THAT(check->text(), HasSubstr("8 images in batches against one by one"));
   const auto single = check_answers(session, graph, {.threads = 1}, *data, 1);
   ASSERT_TRUE(single.ok());
   EXPECT_EQ(single->batch_images, 0);

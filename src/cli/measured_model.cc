@@ -1,0 +1,63 @@
+#include "cli/measured_model.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "base/file.h"
+#include "cli/model_argument.h"
+#include "graph/model_file.h"
+#include "measure/subject.h"
+
+namespace pare {
+
+void add_session_flags(CLI::App& app, SessionOptions& options) {
+  app.add_option("--precision", options.precision,
+                 "Storage of float layers: float32, bfloat16 or float16")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))
+      ->capture_default_str();
+  app.add_option("--cpu-level", options.cpu_level,
+                 "Highest instruction set: baseline, avx2, avx_vnni, avx512, avx512_vnni, "
+                 "avx512_bf16, amx; the processor's own without it");
+}
+
+void add_threads_flag(CLI::App& app, SessionOptions& options) {
+  app.add_option("--threads", options.threads, "Threads; 0: all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
+
+Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options) {
+  PARE_ASSIGN_OR_RETURN(const std::string path, model_path(name));
+  PARE_ASSIGN_OR_RETURN(Graph graph, load_model(path));
+  PARE_ASSIGN_OR_RETURN(ModelIdentity id, identify_model(path, graph));
+  id.model = name;
+  Result<Session> session = Session::from_graph(graph, options);
+  if (!session.ok()) return session.status().with_context(name);
+  InputContract contract = graph.contract;
+  contract.channels = session->info().channels;
+  contract.height = session->info().height;
+  contract.width = session->info().width;
+  std::string precision = precision_of(graph, options.precision);
+  return MeasuredModel{
+      path,          std::move(graph),    std::move(contract), options, *std::move(session),
+      std::move(id), std::move(precision)};
+}
+
+Status check_can_write(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const std::string where = folder.empty() ? "." : folder.string();
+  if (!is_directory(where)) return not_found(path + ": there is no folder " + where);
+  if (is_directory(path)) return io_error(path + ": expected a file, found a folder");
+  // What exists and is no regular file (a device) is written to itself.
+  std::error_code ignored;
+  const bool device =
+      std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
+  if (::access(device ? path.c_str() : where.c_str(), W_OK) != 0) {
+    return io_error(path + ": cannot write: " + (device ? path : where) + " is not writable");
+  }
+  return ok_status();
+}
+
+}  // namespace pare

@@ -1,0 +1,41 @@
+// What eval, bench, run and explain share: a model file with its session, and the flags that say
+// how it is run.
+#ifndef PARE_CLI_MEASURED_MODEL_H_
+#define PARE_CLI_MEASURED_MODEL_H_
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "pare/session.h"
+#include "pare/status.h"
+
+#include "graph/graph.h"
+#include "records/schema.h"
+
+namespace pare {
+
+// --precision and --cpu-level.
+void add_session_flags(CLI::App& app, SessionOptions& options);
+// --threads N, 0 for all cores.
+void add_threads_flag(CLI::App& app, SessionOptions& options);
+
+struct MeasuredModel {
+  std::string name;  // as the command line gave it
+  Graph graph;
+  // The graph's, with the size of its input where the file states no contract.
+  InputContract contract;
+  SessionOptions options;
+  Session session;
+  ModelIdentity id;
+  std::string precision;  // what it computes in
+};
+
+// `name`: a file, or one of the zoo (model_argument.h).
+Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options);
+
+// Whether a file can be made there, so that a long run does not end in a refusal.
+Status check_can_write(const std::string& path);
+
+}  // namespace pare
+
+#endif  // PARE_CLI_MEASURED_MODEL_H_
