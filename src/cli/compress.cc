@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/model_argument.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
 #if PARE_TRAIN
@@ -186,7 +187,9 @@ constexpr char kExamples[] =
 
 std::function<Status()> set_up(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("input", o->input, "Model, .onnx or .pare, in float32")->required();
+  app.add_option("input", o->input, "Model in float32, .onnx or .pare, or one of the zoo")
+      ->transform(model_argument())
+      ->required();
   app.add_option("recipe", o->recipe, "METHOD[:VALUE][,OPTION=VALUE...][+METHOD...], or a .toml")
       ->required();
   app.add_option("-o,--output", o->output, "Model to write, .onnx or .pare")->required();

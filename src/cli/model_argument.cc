@@ -41,4 +41,13 @@ Result<std::string> model_path(const std::string& argument) {
                   argument, fmt::join(names, ", "), nearest_name(argument, names)));
 }
 
+CLI::Validator model_argument() {
+  return {[](std::string& argument) {
+            const auto path = model_path(argument);
+            if (path.ok()) argument = *path;
+            return path.ok() ? std::string() : path.status().message();
+          },
+          "", "model"};
+}
+
 }  // namespace pare

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/model_argument.h"
 #include "graph/model_file.h"
 #include "graph/onnx.h"
 #include "graph/pare_file.h"
@@ -75,7 +76,9 @@ Command make_unpack_command() {
           .examples = "  pare unpack alexnet.pare -o alexnet.onnx",
           .setup = [](CLI::App& app) -> std::function<Status()> {
             auto o = std::make_shared<Options>();
-            app.add_option("input", o->input, "Model, .pare")->required();
+            app.add_option("input", o->input, "Model, .pare, or one of the zoo")
+                ->transform(model_argument())
+                ->required();
             app.add_option("-o,--output", o->output, "File to write, .onnx")->required();
             app.add_flag("--external-data", o->external_data,
                          "Put large weights into a file beside the model");

@@ -201,6 +201,17 @@ TEST(ReportTest, SentencesAreComputedFromTheRecords) {
       Has("15.00 % of the answers differ. The class that loses most is yes: −10.00 points."));
 }
 
+TEST(ReportTest, ABaselineThatPacksWellIsExplained) {
+  std::vector<Record> records = report_fixture::small_study();
+  EXPECT_THAT(Page{*make_html_report(records)}, Not(Has("The baseline itself takes")));
+  SizeRecord size{.format = "pare", .file_bytes = 1'000'000, .parameters = 1'000'000};
+  size.id = {
+      .model = "net fp32", .model_hash = "", .net = "net", .variant = "fp32", .trained_on = ""};
+  records.push_back(*to_record(size, records[0].context));
+  EXPECT_THAT(Page{*make_html_report(records)},
+              Has("The baseline itself takes 1.00 MB as .pare, 4.00× less than as .onnx"));
+}
+
 TEST(ReportTest, ThePublishedFiguresStandBesideOurs) {
   const Page html = whole_report();
   for (const char* text : {"53.86 %", "89.49 %", "72.68 ms", "18.78 %", "76.01 %", "1 min 26 s",
