@@ -42,6 +42,8 @@ extern "C" void stop_study(int signal) {
   // A second Ctrl-C ends the program at once.
   std::signal(signal, SIG_DFL);
   stop_asked = true;
+  constexpr char kWords[] = "\nstopping after this step; once more to stop at once\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof(kWords) - 1);
 }
 
 // What the user sees while a study is at work: a line for each step; on a terminal the last line
