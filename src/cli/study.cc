@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "base/build_info.h"
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/progress_line.h"
 #include "report/report.h"
 #if PARE_TRAIN
 #include "cli/study_trainer.h"
@@ -46,46 +46,27 @@ extern "C" void stop_study(int signal) {
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof(kWords) - 1);
 }
 
-// What the user sees while a study is at work: a line for each step; on a terminal the last line
-// renews itself.
+// What the user sees while a study is at work: the step at work, renewing itself, and a line for
+// each that is done.
 class StudyProgress {
  public:
-  explicit StudyProgress(bool terminal) : terminal_(terminal) {}
-
   void begins(const std::string& step, int number, int count) {
     label_ = fmt::format("[{}/{}] {}", number, count, step);
-    if (terminal_) renew("");
+    progress("");
   }
   void progress(const std::string& text) {
-    using namespace std::chrono_literals;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < (terminal_ ? 200ms : 30s)) return;
-    last_ = now;
-    if (terminal_) {
-      renew(text);
-    } else {
-      line(label_ + ": " + text);
-    }
+    line_.show([&](size_t) { return text.empty() ? label_ : label_ + ": " + text; });
   }
   void ends(const StepRecord& step, int number, int count) {
     std::string text = fmt::format("[{}/{}] {}: {}", number, count, step.step, step.status);
     if (step.status == "ran") text += fmt::format(" in {:.1f} s", step.seconds);
     line(text + " (" + step.cause + ")");
   }
-  void line(const std::string& text) {
-    fmt::print(stderr, "{}{}\n", terminal_ ? "\r\033[K" : "", text);
-    last_ = std::chrono::steady_clock::now();
-  }
+  void line(const std::string& text) { line_.line(text); }
 
  private:
-  void renew(const std::string& text) {
-    fmt::print(stderr, "\r{}{}{}\033[K", label_, text.empty() ? "" : ": ", text);
-    std::fflush(stderr);
-  }
-
-  bool terminal_;
+  ProgressLine line_{stderr_is_terminal(), ProgressLine::Elsewhere::kPlainLines};
   std::string label_;
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
 // A commit names a program, except where the tree had changes: then its bytes do.
@@ -141,7 +122,7 @@ Status run(Options o) {
   const auto trainer = make_study_trainer(&stop_asked);
   options.trainer = trainer.get();
 #endif
-  StudyProgress progress(isatty(STDERR_FILENO) != 0);
+  StudyProgress progress;
   if (!o.dry_run) {
     options.events.begins = [&](const std::string& step, int number, int count) {
       progress.begins(step, number, count);
