@@ -2,7 +2,7 @@
 # It holds all it needs but the C and C++ libraries, and shows the public functions alone, so that no
 # other library in the same program can clash with it.
 
-add_library(pare_library SHARED)
+add_library(pare_library SHARED ${CMAKE_CURRENT_LIST_DIR}/library.cc)
 set_target_properties(pare_library PROPERTIES
   OUTPUT_NAME pare EXPORT_NAME pare LINKER_LANGUAGE CXX
   LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}
@@ -12,10 +12,9 @@ target_include_directories(pare_library INTERFACE $<INSTALL_INTERFACE:${CMAKE_IN
 target_compile_features(pare_library INTERFACE cxx_std_20)
 # Whole: nothing within the library calls what it offers.
 target_link_libraries(pare_library PRIVATE
-  -Wl,--whole-archive $<TARGET_FILE:pare_capi> $<TARGET_FILE:pare_runtime> -Wl,--no-whole-archive
-  $<TARGET_PROPERTY:pare_capi,INTERFACE_LINK_LIBRARIES>
+  -Wl,--whole-archive $<TARGET_FILE:pare_runtime> -Wl,--no-whole-archive
   $<TARGET_PROPERTY:pare_runtime,INTERFACE_LINK_LIBRARIES>)
-add_dependencies(pare_library pare_capi pare_runtime)
+add_dependencies(pare_library pare_runtime)
 target_link_options(pare_library PRIVATE
   LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/library_symbols.map LINKER:--no-undefined
   LINKER:--gc-sections)
