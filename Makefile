@@ -7,7 +7,7 @@
 
 JOBS ?= $(shell nproc)
 
-.PHONY: all packages torch release lite test study check clean
+.PHONY: all packages torch configured release lite test study check clean
 all: release
 
 packages:
@@ -16,15 +16,18 @@ packages:
 torch: packages
 	@scripts/fetch-torch.sh
 
-release: torch
+configured: torch
 	@cmake --preset release
-	@cmake --build --preset release -j $(JOBS)
+
+release: configured
+	@cmake --build --preset release -j $(JOBS) --target pare
 
 lite: packages
 	@cmake --preset lite
 	@cmake --build --preset lite -j $(JOBS) --target pare
 
-test: release
+test: configured
+	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -j $(JOBS)
 
 study: release

@@ -76,6 +76,7 @@ fi
 if has eval; then
   mkdir cifar folders folders/a
   head -c 5000 /dev/zero >cifar/test_batch.bin
+  printf "%s\n" a b c d e f g h i j >cifar/batches.meta.txt
   expect 1 "nodata" eval good.onnx --data nodata
   expect 1 "test_batch.bin" eval good.onnx --data cifar
 fi
