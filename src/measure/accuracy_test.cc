@@ -89,6 +89,36 @@ TEST(Accuracy, TheSameForEveryBatchSizeAndCount) {
   }
 }
 
+TEST(Accuracy, IntegerModelsAnswerTheSameInEveryBatch) {
+  std::vector<int8_t> weights(36);
+  for (size_t i = 0; i < 36; ++i) weights[i] = static_cast<int8_t>(37 * i * i % 255);
+  const auto data = many_images(130);
+  Session session = session_of(measure_toy::int8_model(weights));
+  bool integer_kernel = false;
+  const auto plan = session.plan(64);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  for (const LayerPlan& layer : *plan) {
+    integer_kernel |= layer.kernel.find("u8s8") != std::string::npos ||
+                      layer.kernel.find("reference") != std::string::npos;
+  }
+  EXPECT_TRUE(integer_kernel);
+  std::vector<int64_t> expected;
+  std::vector<uint8_t> pixels(6);
+  for (int64_t i = 0; i < data->size(); ++i) {
+    ASSERT_TRUE(data->read_image(i, pixels).ok());
+    std::vector<int> sums(6);
+    for (size_t c = 0; c < 6; ++c) {
+      for (size_t p = 0; p < 6; ++p) sums[c] += weights[6 * c + p] * pixels[p];
+    }
+    expected.push_back(std::max_element(sums.begin(), sums.end()) - sums.begin());
+  }
+  for (const int64_t batch : {1, 3, 64, 130}) {
+    const auto e = evaluate(session, *data, {.batch_size = batch});
+    ASSERT_TRUE(e.ok()) << e.status().message();
+    EXPECT_EQ(e->predicted, expected) << batch;
+  }
+}
+
 TEST(Accuracy, APartOfASetIsNamedAsSuch) {
   const auto data = many_images(20);
   Session session = session_of(pixel_model());

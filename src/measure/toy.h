@@ -3,6 +3,7 @@
 #define PARE_MEASURE_TOY_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,25 @@ inline Graph pixel_model(const std::vector<float>& gain = std::vector<float>(6, 
   g.nodes = {{"Cast", "", "cast", {"image"}, {"x"}, {{"to", int64_t{1}}}},
              {"Flatten", "", "flatten", {"x"}, {"flat"}, {}},
              {"MatMul", "", "scale", {"flat", "w"}, {"scores"}, {}}};
+  return g;
+}
+
+// int8 weights (row-major, class by class) and uint8 activations, as `pare compress` writes them;
+// the scores are whole numbers and a half of them: exact in floats, whoever computes them.
+inline Graph int8_model(const std::vector<int8_t>& weights) {
+  Graph g = pixel_model();
+  g.name = "int8";
+  g.initializers = {{"one", Tensor::scalar<float>(1.0F)},
+                    {"zero", Tensor::scalar<uint8_t>(0)},
+                    {"half", Tensor::from_values<float>({6}, std::vector<float>(6, 0.5F))},
+                    {"w8", Tensor::from_values<int8_t>({6, 6}, weights)}};
+  const std::map<std::string, Attribute> first_axis = {{"axis", int64_t{0}}};
+  g.nodes = {{"Cast", "", "cast", {"image"}, {"x"}, {{"to", int64_t{1}}}},
+             {"Flatten", "", "flatten", {"x"}, {"flat"}, {}},
+             {"QuantizeLinear", "", "q", {"flat", "one", "zero"}, {"x8"}, {}},
+             {"DequantizeLinear", "", "dq", {"x8", "one", "zero"}, {"xf"}, {}},
+             {"DequantizeLinear", "", "weights", {"w8", "half"}, {"wf"}, first_axis},
+             {"Gemm", "", "fc", {"xf", "wf"}, {"scores"}, {{"transB", int64_t{1}}}}};
   return g;
 }
 
