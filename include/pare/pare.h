@@ -25,6 +25,8 @@
 extern "C" {
 #endif
 
+/* NOLINTBEGIN(readability-identifier-naming): a C library's names carry its own in front. */
+
 /* Raised when something here changes; what was there keeps its meaning as long as the number that
  * pare_api_version() returns is not below the one a program was compiled with. */
 #define PARE_API_VERSION 1
@@ -97,6 +99,8 @@ typedef struct pare_memory_use {
 
 /* What runs of `count` images need. */
 pare_status pare_memory(pare_session* session, int64_t count, pare_memory_use* memory);
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #ifdef __cplusplus
 }
