@@ -52,7 +52,7 @@ class StudyProgress {
  public:
   void begins(const std::string& step, int number, int count) {
     label_ = fmt::format("[{}/{}] {}", number, count, step);
-    progress("");
+    if (stderr_is_terminal()) progress("");
   }
   void progress(const std::string& text) {
     line_.show([&](size_t) { return text.empty() ? label_ : label_ + ": " + text; });

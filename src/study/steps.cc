@@ -223,9 +223,9 @@ bool StepRunner::accept(const StudyStep& step, const std::string& folder, const 
   StudyResults::Finished finished;
   std::string hashes;
   for (const auto& [file, hash] : note.files) {
-    const auto found = hash_file(folder + "/" + file);
+    const auto found = hash_file(fmt::format("{}/{}", folder, file));
     if (!found.ok() || *found != hash) return false;
-    if (file != kRecordsFile) hashes += file + " " + hash + "\n";
+    if (file != kRecordsFile) hashes += fmt::format("{} {}\n", file, hash);
   }
   auto records = read_records(folder + "/" + kRecordsFile);
   if (!records.ok()) return false;
@@ -293,7 +293,7 @@ Result<StepRunner::Outcome> StepRunner::run_one(const StudyStep& step, const Inp
   note.finished = true;
   note.seconds = seconds();
   for (const std::string& file : output->files) {
-    PARE_ASSIGN_OR_RETURN(note.files[file], hash_file(folder + "/" + file));
+    PARE_ASSIGN_OR_RETURN(note.files[file], hash_file(fmt::format("{}/{}", folder, file)));
   }
   PARE_RETURN_IF_ERROR(write_note(folder, step.name, note));
   PARE_RETURN_IF_ERROR(move_folder(folder, finished_folder(step)));
