@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "cli/bench_peers.h"
 #include "cli/command.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
@@ -27,6 +28,8 @@ struct Options {
   DatasetOptions data;
   SessionOptions session;
   LatencyOptions latency;
+  bool peers = false;
+  std::vector<std::string> engines = PeerOptions().engines;
   bool json = false;
   std::string records;
 };
@@ -36,14 +39,24 @@ struct Row {
   std::string checked;  // what its answers were checked against
 };
 
-// The models of one number of threads, each with images of its size.
+// The models of one number of threads, each with images of its size and its peers.
 struct Contestant {
   MeasuredModel model;
   std::shared_ptr<const Dataset> images;
+  PeerGroup peers;
+};
+
+struct Measurements {
+  std::vector<Row> rows;
+  std::vector<std::string> left_out;  // peers, and why
 };
 
 Result<std::vector<Contestant>> load_contestants(const Options& o, int threads,
                                                  ModelImages& images) {
+  PeerPlace place;
+  if (o.peers) {
+    PARE_ASSIGN_OR_RETURN(place, find_peers());
+  }
   std::vector<Contestant> contestants;
   for (const std::string& path : o.models) {
     SessionOptions options = o.session;
@@ -51,29 +64,43 @@ Result<std::vector<Contestant>> load_contestants(const Options& o, int threads,
     PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(path, options));
     auto data = images.of(model.contract);
     if (!data.ok()) return data.status().with_context(path);
-    contestants.push_back({std::move(model), *std::move(data)});
+    contestants.push_back({std::move(model), *std::move(data), {}});
+    if (!o.peers) continue;
+    Contestant& c = contestants.back();
+    PARE_ASSIGN_OR_RETURN(c.peers, open_peer_group(place, c.model, *c.images, o.engines,
+                                                   o.latency.images, std::ranges::max(o.batches)));
   }
   return contestants;
 }
 
 Result<std::vector<Row>> bench_batch(const Options& o, std::vector<Contestant>& contestants,
                                      int64_t batch, ProgressLine& progress) {
-  std::vector<Row> rows(contestants.size());
+  std::vector<Row> rows;
   std::vector<LatencySubject> subjects;
-  for (size_t i = 0; i < contestants.size(); ++i) {
-    MeasuredModel& model = contestants[i].model;
+  for (Contestant& contestant : contestants) {
+    MeasuredModel& model = contestant.model;
+    const Dataset& images = *contestant.images;
     progress.show(
         [&](size_t) { return fmt::format("{} batch {}: checking answers", model.name, batch); });
-    const auto check =
-        check_answers(model.session, model.graph, model.options, *contestants[i].images, batch);
+    const auto check = check_answers(model.session, model.graph, model.options, images, batch);
     if (!check.ok()) return check.status().with_context(model.name);
-    rows[i].checked = check->text();
+    rows.push_back({{}, check->text()});
     subjects.push_back({.id = model.id,
                         .precision = model.precision,
                         .session = &model.session,
                         .threads = model.options.threads,
                         .cpu_level = model.options.cpu_level,
-                        .images = contestants[i].images.get()});
+                        .images = &images});
+    if (!contestant.peers.files) continue;
+    progress.show(
+        [&](size_t) { return fmt::format("{} batch {}: preparing peers", model.name, batch); });
+    PARE_ASSIGN_OR_RETURN(std::vector<PreparedPeer> peers,
+                          prepare_peer_group(contestant.peers, model, images, batch));
+    for (PreparedPeer& peer : peers) {
+      peer.subject.images = &images;
+      subjects.push_back(std::move(peer.subject));
+      rows.push_back({{}, std::move(peer.checked)});
+    }
   }
   LatencyOptions options = o.latency;
   options.batch = batch;
@@ -89,20 +116,33 @@ Result<std::vector<Row>> bench_batch(const Options& o, std::vector<Contestant>& 
   return rows;
 }
 
-Result<std::vector<Row>> bench_all(const Options& o) {
+Result<Measurements> bench_all(const Options& o) {
   ModelImages images(o.data);
   ProgressLine progress(stderr_is_terminal(), ProgressLine::Elsewhere::kQuiet);
   std::vector<int> threads = o.threads;
   if (threads.empty()) threads = {available_cores()};
-  std::vector<Row> rows;
+  Measurements all;
   for (const int count : threads) {
     PARE_ASSIGN_OR_RETURN(std::vector<Contestant> contestants, load_contestants(o, count, images));
     for (const int64_t batch : o.batches) {
       PARE_ASSIGN_OR_RETURN(std::vector<Row> more, bench_batch(o, contestants, batch, progress));
-      std::ranges::move(more, std::back_inserter(rows));
+      std::ranges::move(more, std::back_inserter(all.rows));
+    }
+    for (const Contestant& c : contestants) {
+      for (const std::string& why : c.peers.peers.left_out) {
+        if (std::ranges::count(all.left_out, why) == 0) all.left_out.push_back(why);
+      }
     }
   }
-  return rows;
+  return all;
+}
+
+// The best peer of a row of ours.
+const LatencyRecord* best_peer_of(const std::vector<Row>& rows, const LatencyRecord& ours) {
+  if (ours.engine != "pare") return nullptr;
+  std::vector<const LatencyRecord*> records;
+  for (const Row& row : rows) records.push_back(&row.record);
+  return best_peer(records, ours);
 }
 
 Status print_json(const std::vector<Row>& rows) {
@@ -111,6 +151,10 @@ Status print_json(const std::vector<Row>& rows) {
     PARE_ASSIGN_OR_RETURN(const Record record, to_record(row.record, current_context()));
     array.push_back(record.fields);
     array.back()["checked"] = row.checked;
+    if (const LatencyRecord* best = best_peer_of(rows, row.record)) {
+      array.back()["best_peer"] = best->engine;
+      array.back()["ratio_to_best_peer"] = row.record.latency_us_p50 / best->latency_us_p50;
+    }
   }
   fmt::print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   return ok_status();
@@ -124,8 +168,22 @@ const LatencyRecord& first_in_setting(const std::vector<Row>& rows, const Latenc
   return it->record;
 }
 
+void print_peers(const Measurements& all) {
+  for (const Row& row : all.rows) {
+    const LatencyRecord& r = row.record;
+    const LatencyRecord* best = best_peer_of(all.rows, r);
+    if (best == nullptr) continue;
+    fmt::print("{}, {}, batch {}, {} threads: {} against {} by {} {}: ours / best peer {:.2f}\n",
+               r.id.model, r.precision, r.batch, r.threads, duration_text(r.latency_us_p50),
+               duration_text(best->latency_us_p50), best->engine, best->engine_version,
+               r.latency_us_p50 / best->latency_us_p50);
+  }
+  for (const std::string& why : all.left_out) fmt::print("left out: {}\n", why);
+}
+
 void print_table(const std::vector<Row>& rows) {
   Table table({{"model", Align::kLeft},
+               {"engine", Align::kLeft},
                {"computes in", Align::kLeft},
                {"batch"},
                {"threads"},
@@ -138,30 +196,36 @@ void print_table(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     const LatencyRecord& r = row.record;
     const double ratio = first_in_setting(rows, r).latency_us_p50 / r.latency_us_p50;
-    table.add({r.id.model, r.precision, std::to_string(r.batch), std::to_string(r.threads),
-               duration_text(r.latency_us_p50), duration_text(r.latency_us_p90),
-               duration_text(r.latency_us_p99), fmt::format("{:.0f}", r.images_per_s),
-               fmt::format("{:.2f}x as fast", ratio), bytes_text(r.peak_bytes)});
+    table.add({r.id.model, r.engine, r.precision, std::to_string(r.batch),
+               std::to_string(r.threads), duration_text(r.latency_us_p50),
+               duration_text(r.latency_us_p90), duration_text(r.latency_us_p99),
+               fmt::format("{:.0f}", r.images_per_s), fmt::format("{:.2f}x as fast", ratio),
+               bytes_text(r.peak_bytes)});
   }
   fmt::print("{}\n", table.text());
   const LatencyRecord& first = rows.front().record;
   fmt::print("times of one batch, pixels to scores; {} different images in rotation: {}\n",
              first.images, first.data);
-  fmt::print("peak memory: packed weights, arena and scratch of that batch\n");
+  fmt::print(
+      "peak memory: packed weights, arena and scratch of that batch; of a peer, what its "
+      "process grew by\n");
   for (const Row& row : rows) {
-    fmt::print("checked {}, batch {}: {}\n", row.record.id.model, row.record.batch, row.checked);
+    const LatencyRecord& r = row.record;
+    fmt::print("checked {}, {}, batch {}: {}\n", r.id.model, r.engine, r.batch, row.checked);
   }
 }
 
 Status run(const Options& o) {
   if (!o.records.empty()) PARE_RETURN_IF_ERROR(check_can_write(o.records));
-  PARE_ASSIGN_OR_RETURN(const std::vector<Row> rows, bench_all(o));
+  PARE_ASSIGN_OR_RETURN(const Measurements all, bench_all(o));
+  const std::vector<Row>& rows = all.rows;
   if (!o.records.empty()) {
     const Json context = current_context();
     for (const Row& row : rows) PARE_RETURN_IF_ERROR(append(o.records, row.record, context));
   }
   if (o.json) return print_json(rows);
   print_table(rows);
+  if (o.peers) print_peers(all);
   return ok_status();
 }
 
@@ -174,7 +238,8 @@ Command make_bench_command() {
       .examples =
           "  pare bench alexnet.pare alexnet-int8.pare --batch 1,64 --threads 2\n"
           "  pare bench mine.onnx --batch 1 --threads 1,2,4 --data photos/ --json\n"
-          "  pare bench mine.onnx --precision bfloat16 --records times.jsonl",
+          "  pare bench mine.onnx --precision bfloat16 --records times.jsonl\n"
+          "  pare bench mine.onnx --batch 1 --threads 2 --peers",
       .setup = [](CLI::App& app) -> std::function<Status()> {
         auto o = std::make_shared<Options>();
         app.add_option("models", o->models, "Models, .onnx, .pare or of the zoo; they take turns")
@@ -198,6 +263,12 @@ Command make_bench_command() {
             ->check(CLI::Range(0.0, 1e5))
             ->capture_default_str();
         add_session_flags(app, o->session);
+        app.add_flag("--peers", o->peers,
+                     "ONNX Runtime, OpenVINO and PyTorch on the same model and images, taking "
+                     "turns (peers/setup installs them)");
+        app.add_option("--engines", o->engines, "The peers that --peers means, one or several")
+            ->delimiter(',')
+            ->check(CLI::IsMember(PeerOptions().engines));
         app.add_flag("--json", o->json, "Print an array with an object for each measurement");
         app.add_option("--records", o->records, "File of records to append to");
         return [o] { return run(*o); };
