@@ -42,7 +42,7 @@ std::string html_cell(const Cell& cell) {
   if (!cell.note.empty()) note = fmt::format("<small>{}</small>", escape_html(cell.note));
   return fmt::format("<{}{}{}{}>{}{}</{}>", tag, cell.header ? " scope=\"row\"" : "",
                      attribute("class", css), attribute("style", cell.style),
-                     escape_html(cell.text), note, tag);
+                     (cell.header ? escape_name(cell.text) : escape_html(cell.text)), note, tag);
 }
 
 }  // namespace
@@ -75,6 +75,15 @@ std::string escape_html(std::string_view text) {
       out += c;
     }
     i += length;
+  }
+  return out;
+}
+
+std::string escape_name(std::string_view name) {
+  std::string out;
+  for (const char c : escape_html(name)) {
+    out += c;
+    if (c == ',' || c == '+') out += "<wbr>";
   }
   return out;
 }

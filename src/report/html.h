@@ -13,6 +13,10 @@ namespace pare {
 // characters become U+FFFD.
 std::string escape_html(std::string_view text);
 
+// The same for the name of a variant or layer, which may be long: a line may break behind each part
+// of it.
+std::string escape_name(std::string_view name);
+
 // JSON that may stand inside <script type="application/json">: "<", ">" and "&" are written as
 // escapes, so no "</script>" or "<!--" can occur.
 std::string script_json(const nlohmann::json& json);

@@ -93,7 +93,7 @@ std::string make_costs_section(const Facts& facts) {
       const std::string gains = size_sentence(group, model) + speed_sentence(group, model);
       const std::string costs = accuracy_sentence(group, model) + class_sentence(model);
       if (gains.empty() && costs.empty()) continue;
-      items += fmt::format("<dt>{}</dt><dd>{}{}</dd>\n", escape_html(model.name()),
+      items += fmt::format("<dt>{}</dt><dd>{}{}</dd>\n", escape_name(model.name()),
                            gains.empty() ? "" : html_paragraph(gains),
                            costs.empty() ? "" : html_paragraph(costs));
     }
