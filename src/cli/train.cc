@@ -188,36 +188,37 @@ std::function<Status()> set_up(CLI::App& app) {
         help + " (" + key + ")");
   };
   app.add_option("--model", o->model,
-                 "one of `pare models`, or a .onnx or .pare file to fine-tune");
+                 "One of `pare models`, or a .onnx or .pare file to fine-tune");
   shorthand("--data", "data.path",
             "CIFAR or image folder, cifar10 or cifar100; the built-in images without it");
   app.add_option("--recipe", o->recipe,
-                 fmt::format("a .toml file or one of {}; the model's own without it",
+                 fmt::format("A .toml file or one of {}; the model's own without it",
                              fmt::join(builtin_recipe_names(), ", ")));
-  app.add_option("--out", o->folder, "folder of the run; runs/<model> without it");
-  app.add_flag("--resume", o->resume, "go on with the run in --out");
-  shorthand("--epochs", "train.epochs", "passes over the training images");
-  shorthand("--batch-size", "train.batch_size", "images in a batch");
-  shorthand("--lr", "optimiser.lr", "learning rate");
-  shorthand("--seed", "train.seed", "of everything random");
-  shorthand("--train-fraction", "data.train_fraction", "share of the training images");
-  shorthand("--teacher", "distil.teacher", "distil from a model file or one of the zoo");
-  app.add_option("--set", o->settings, "any field of the recipe: FIELD=VALUE; may be repeated")
+  app.add_option("--out", o->folder, "Folder of the run; runs/<model> without it");
+  app.add_flag("--resume", o->resume, "Go on with the run in --out");
+  shorthand("--epochs", "train.epochs", "Passes over the training images");
+  shorthand("--batch-size", "train.batch_size", "Images in a batch");
+  shorthand("--lr", "optimiser.lr", "Learning rate");
+  shorthand("--seed", "train.seed", "Seed of everything random");
+  shorthand("--train-fraction", "data.train_fraction", "Share of the training images");
+  shorthand("--teacher", "distil.teacher", "Distil from a model file or one of the zoo");
+  app.add_option("--set", o->settings, "Any field of the recipe: FIELD=VALUE; may be repeated")
       ->allow_extra_args(false);
-  app.add_flag("--fields", o->show_fields, "list the fields of a recipe and leave");
-  app.add_flag("--show-recipe", o->show_recipe, "print the resolved recipe and leave");
-  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
-  app.add_option("--device", o->device, "cpu, cuda, or auto: a GPU where there is one")
+  app.add_flag("--fields", o->show_fields, "List the fields of a recipe and leave");
+  app.add_flag("--show-recipe", o->show_recipe, "Print the resolved recipe and leave");
+  app.add_option("--threads", o->threads, "Threads; 0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--device", o->device,
+                 "Where it runs: cpu, cuda, or auto: a GPU where there is one")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
-  app.add_flag("--strict", o->strict, "a broken image stops the run");
-  app.add_flag("--json", o->json, "print the result as JSON");
+  app.add_flag("--strict", o->strict, "A broken image stops the run");
+  app.add_flag("--json", o->json, "Print the result as JSON");
   return [o] { return run_training(*o); };
 }
 
 }  // namespace
 
 Command make_train_command() {
-  return {"train", "train a model by a recipe",
+  return {"train", "Train a model by a recipe",
           "  pare train --model alexnet\n"
           "  pare train --model vit-seed --data cifar10 --epochs 50 --out runs/vit\n"
           "  pare train --resume --out runs/vit\n"
