@@ -12,7 +12,6 @@ namespace pare {
 namespace {
 
 constexpr int kLevels = 256;
-constexpr int32_t kWeightMax = 127;
 // Below this a scale would make x / scale overflow for ordinary x; such a tensor is zero for all
 // practical purposes.
 constexpr double kSmallestScale = 1e-30;
@@ -154,7 +153,7 @@ double quantisation_divergence(const Histogram& histogram, const Range& range) {
   return divergence;
 }
 
-QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
+QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis, int32_t limit,
                                   const std::vector<float>& smallest_scales) {
   const auto channels = static_cast<size_t>(weight.dim(channel_axis));
   const auto src = weight.values<float>();
@@ -166,7 +165,7 @@ QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
   QuantisedWeights result{Tensor(DType::kInt8, weight.shape()), std::vector<float>(channels)};
   for (size_t c = 0; c < channels; ++c) {
     const float lowest = smallest_scales.empty() ? 0.0F : smallest_scales[c];
-    float scale = std::max(largest[c] / static_cast<float>(kWeightMax), lowest);
+    float scale = std::max(largest[c] / static_cast<float>(limit), lowest);
     if (scale < static_cast<float>(kSmallestScale)) scale = 1.0F;
     result.scales[c] = scale;
   }
@@ -174,7 +173,7 @@ QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
   for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
     const auto at = static_cast<size_t>(i);
     dst[at] = static_cast<int8_t>(
-        quantise(src[at], result.scales[static_cast<size_t>(channel)], 0, -kWeightMax, kWeightMax));
+        quantise(src[at], result.scales[static_cast<size_t>(channel)], 0, -limit, limit));
   });
   return result;
 }

@@ -1,10 +1,11 @@
 // int8: static quantisation of weights and activations to 8 bits.
 //
 // Convolutions and products with constant weights compute in integers: weights int8, symmetric, one
-// scale a channel; activations uint8, one scale a tensor, ranges measured on calibration images
-// (compress/quantise.h has the rules, compress/qdq.h the form). Residual additions, norms, softmax,
-// GELU and products of two activations stay float32: together they cost a few per cent of the time,
-// and quantising them is what makes ViTs collapse. The model's outputs stay float32.
+// scale a channel;
+// activations uint8, one scale a tensor, ranges measured on calibration images (compress/quantise.h
+// has the rules, compress/qdq.h the form). Residual additions, norms, softmax, GELU and products of
+// two activations stay float32: together they cost a few per cent of the time, and quantising them
+// is what makes ViTs collapse. The model's outputs stay float32.
 //
 // The image's normalisation is folded into the first layer where that is exact: it then reads the
 // image's own bytes (scale 1, zero point 0). Where it is not (padding), the normalised image is
@@ -26,8 +27,8 @@ namespace {
 
 // Fewer images than this and a range is what those few happened to reach.
 constexpr int64_t kFewImages = 32;
-// Below this ratio of signal to noise a layer's rounded weights are a warning: 8 bits normally give
-// 35 to 45 dB.
+// Below this ratio of signal to noise a layer's rounded weights are a warning: integers up to 127
+// normally give 33 to 45 dB, up to 64 six less.
 constexpr double kPoorSnrDb = 20;
 
 Result<std::vector<WeightLayer>> layers_to_quantise(const Graph& graph, const RecipeStep& step) {
@@ -151,8 +152,9 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
   QdqPlan plan = plan_qdq(graph, layers);
   if (step.word("outputs") == "uint8") add_outputs(graph, float_conv_outputs(graph, layers), plan);
   PARE_ASSIGN_OR_RETURN(const Scales scales, measure_scales(graph, plan, step, context));
+  const int32_t limit = step.word("weights") == "full" ? kFullWeights : kPortableWeights;
   Graph result = graph;
-  const std::vector<LayerScales> written = write_qdq(layers, plan, scales.by_root, result);
+  const std::vector<LayerScales> written = write_qdq(layers, plan, scales.by_root, limit, result);
   int64_t weights = 0;
   for (size_t i = 0; i < layers.size(); ++i) {
     report_layer(layers[i], written[i], plan.roots.at(layers[i].input), scales, *context.report);
@@ -184,6 +186,13 @@ Method make_int8_method() {
        {"minmax", "percentile", "mse", "entropy"},
        "how activation ranges are chosen"},
       {"percentile", Kind::kNumber, "99.99", 50, 100, {}, "for range=percentile"},
+      {"weights",
+       Kind::kChoice,
+       "full",
+       0,
+       0,
+       {"full", "portable"},
+       "largest integers: 127 (full), 64 (portable: any engine adds them up exactly)"},
       {"skip", Kind::kNames, "", 0, 0, {}, "layers to leave in float32"},
       {"outputs",
        Kind::kChoice,
