@@ -23,7 +23,9 @@ Image to_image(const std::vector<uint8_t>& planes, const ImageShape& shape) {
   return image;
 }
 
-Result<ImageRecord> image_record(const Dataset& images, int64_t index) {
+// `data_hash`: of the answers that the image belongs to.
+Result<ImageRecord> image_record(const Dataset& images, const std::string& data_hash,
+                                 int64_t index) {
   const ImageShape shape = images.image_shape();
   if (shape.channels != 1 && shape.channels != 3) {
     return unsupported(fmt::format("images of {} channels cannot be shown", shape.channels));
@@ -32,7 +34,7 @@ Result<ImageRecord> image_record(const Dataset& images, int64_t index) {
   PARE_RETURN_IF_ERROR(images.read_image(index, planes));
   PARE_ASSIGN_OR_RETURN(const std::vector<std::byte> png, encode_png(to_image(planes, shape)));
   ImageRecord record;
-  record.data_hash = images.hash();
+  record.data_hash = data_hash;
   record.index = index;
   record.png_base64 = base64(png);
   return record;
@@ -113,7 +115,8 @@ Result<StudyStepOutput> StudyWork::show_changed_images(const std::vector<StudyVa
   PARE_ASSIGN_OR_RETURN(const Loaded model, load(*measured, context));
   const Json now = current_context();
   for (const int64_t index : chosen) {
-    PARE_ASSIGN_OR_RETURN(const ImageRecord image, image_record(*model.data.test, index));
+    PARE_ASSIGN_OR_RETURN(const ImageRecord image,
+                          image_record(*model.data.test, predictions[0].data_hash, index));
     PARE_ASSIGN_OR_RETURN(Record record, to_record(image, now));
     output.records.push_back(std::move(record));
   }

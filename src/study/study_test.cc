@@ -268,6 +268,19 @@ TEST_F(Study, AVariantThatFailsLosesNoOther) {
   EXPECT_EQ(all<LatencyRecord>(result).size(), 4U);
 }
 
+// The report joins images and answers by the hash of the data, also where only some are looked at.
+TEST_F(Study, ImagesThatAreShownBelongToTheAnswers) {
+  config_.test_images = 6;
+  config_.nets[0].variants = {"fp32", "prune:0.9,share=uniform"};
+  const StudyResult result = run();
+  const auto images = all<ImageRecord>(result);
+  const auto answers = all<PredictionsRecord>(result);
+  ASSERT_EQ(answers.size(), 2U);
+  ASSERT_NE(answers[0].predicted, answers[1].predicted);
+  ASSERT_FALSE(images.empty());
+  for (const ImageRecord& image : images) EXPECT_EQ(image.data_hash, answers[0].data_hash);
+}
+
 TEST_F(Study, ATrainedNetIsKeptThroughChangesOfTheProgram) {
   config_.nets = {trained_net()};
   const StudyResult first = run();
