@@ -26,5 +26,6 @@ needed=$(readelf -d "$library" | grep NEEDED | grep -vE 'lib(stdc\+\+|m|gcc_s|c|
 [ -z "$needed" ] || { echo "libpare.so also needs: $needed"; exit 1; }
 # The installed program finds the images that came with it.
 test -f "$folder/moved/share/pare/data/cifar-10-builtin/test.pimg"
-(cd / && env -u PARE_HOME "$folder/moved/bin/pare" --version) | grep -q '^pare [0-9]'
+version=$(cd / && env -u PARE_HOME "$folder/moved/bin/pare" --version) || { echo "the installed program does not start"; exit 1; }
+[[ $version == "pare "[0-9]* ]] || { echo "pare --version said: $version"; exit 1; }
 echo "embedding: both examples build and run on the installed tree"
