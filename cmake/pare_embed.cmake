@@ -7,5 +7,7 @@ function(pare_embed sources name file)
   add_custom_command(OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DINPUT=${file} -DOUTPUT=${output} -P ${script}
     DEPENDS ${file} ${script})
+  # Read on its own, so that the rest of its room can be read before anything is built.
+  set_source_files_properties(${output} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set(${sources} ${${sources}} ${output} PARENT_SCOPE)
 endfunction()

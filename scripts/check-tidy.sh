@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# clang-tidy over the sources of the Torch-free rooms (Torch's headers cost it a minute a file), each once, headers through
-# them; warnings are errors. Clang's path analyser, two thirds of the time, runs only when asked for.
+# clang-tidy over the sources of the Torch-free rooms (Torch's headers cost it a minute a file), headers through them; warnings are
+# errors. Each room is read as the one source that PARE_UNITY makes of it: headers are parsed once a room, not once a file, which
+# makes a room of 25 files 19 seconds instead of three minutes. Clang's path analyser, two thirds of the time, runs only when
+# asked for. FILEs are checked each on its own.
 #   check-tidy.sh [--deep] [FILE...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-checks=-clang-analyzer-*
-if [ "${1:-}" = --deep ]; then checks=; shift; fi
+# A room's one source includes others on purpose.
+checks=-bugprone-suspicious-include,-clang-analyzer-*
+if [ "${1:-}" = --deep ]; then checks=-bugprone-suspicious-include; shift; fi
+unity=ON
+if [ $# -gt 0 ]; then unity=OFF; fi
 # Configured alone, nothing built: for the compilation database.
-cmake -G Ninja -B build/tidy -DPARE_TRAIN=OFF -DPARE_UNITY=OFF >/dev/null
-# A file that the build does not compile (another processor's, say) is not in the compilation database.
+cmake -G Ninja -B build/tidy -DPARE_TRAIN=OFF -DPARE_UNITY=$unity >/dev/null
 if [ $# -gt 0 ]; then files=("$@"); else
-  mapfile -t files < <(git ls-files 'src/*.cc' | grep -vE '^src/train/|_test\.cc$|/test\.cc$|bench\.cc$' |
-    while read -r f; do if grep -q "/$f\"" build/tidy/compile_commands.json; then echo "$f"; fi; done)
+  # Not what other programs generate, and no tests.
+  mapfile -t files < <(grep -oP '"file": "\K[^"]+' build/tidy/compile_commands.json | sort -u |
+    grep -E "^$PWD/(src/|build/tidy/src/.*/Unity/)" | grep -vE '_test\.cc$|/(test|bench|toy)\.cc$|^[^ ]*/src/train/')
 fi
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy -p build/tidy --quiet --checks="$checks" \
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p build/tidy --quiet --checks="$checks" \
   --extra-arg=-Wno-unknown-warning-option \
   --warnings-as-errors='*' 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
-echo "clang-tidy: ${#files[@]} files without a finding"
+echo "clang-tidy: ${#files[@]} sources without a finding"

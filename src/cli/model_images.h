@@ -33,7 +33,8 @@ class ModelImages {
   struct Size {
     int64_t height = 0;
     int64_t resize = 0;
-    auto operator<=>(const Size&) const = default;
+    // clang-tidy 14 takes the zero of a defaulted comparison for a pointer.
+    auto operator<=>(const Size&) const = default;  // NOLINT(modernize-use-nullptr)
   };
 
   DatasetOptions options_;

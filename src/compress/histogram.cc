@@ -36,7 +36,7 @@ void Histogram::grow(int exponent) {
     }
     std::vector<int64_t> merged(2 * kSide, 0);
     for (int k = -kSide; k < kSide; ++k)
-      merged[static_cast<size_t>(half_down(k) + kSide)] += bins_[static_cast<size_t>(k + kSide)];
+      merged[static_cast<size_t>(int64_t{half_down(k)} + kSide)] += bin(k);
     bins_ = std::move(merged);
   }
 }

@@ -32,7 +32,7 @@ class Histogram {
   float max() const { return max_; }
   double bin_width() const;
   // Bin index -kSide … kSide-1.
-  int64_t bin(int k) const { return bins_[static_cast<size_t>(k + kSide)]; }
+  int64_t bin(int k) const { return bins_[static_cast<size_t>(int64_t{k} + kSide)]; }
   // The middle of bin k: the value its members are taken for.
   double center(int k) const { return (k + 0.5) * bin_width(); }
   // First and one past the last non-empty bin.

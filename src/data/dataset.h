@@ -74,7 +74,7 @@ Result<DatasetPair> open_dataset(const DatasetOptions& options);
 std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> base,
                                       std::vector<int64_t> indices, std::string description);
 // `count` images drawn with the seed, as evenly over the classes as they allow.
-Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dataset> base,
+Result<std::shared_ptr<const Dataset>> balanced_subset(const std::shared_ptr<const Dataset>& base,
                                                        int64_t count, uint64_t seed,
                                                        const std::string& what);
 // The same draw and all the others: every image is in one of the two.
@@ -82,7 +82,7 @@ struct HeldOut {
   std::shared_ptr<const Dataset> kept;
   std::shared_ptr<const Dataset> held;  // `count` images
 };
-Result<HeldOut> hold_out(std::shared_ptr<const Dataset> base, int64_t count, uint64_t seed);
+Result<HeldOut> hold_out(const std::shared_ptr<const Dataset>& base, int64_t count, uint64_t seed);
 
 }  // namespace pare
 

@@ -77,7 +77,7 @@ std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> base,
                                          std::move(description));
 }
 
-Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dataset> base,
+Result<std::shared_ptr<const Dataset>> balanced_subset(const std::shared_ptr<const Dataset>& base,
                                                        int64_t count, uint64_t seed,
                                                        const std::string& what) {
   if (count < 1 || count > base->size()) {
@@ -89,7 +89,7 @@ Result<std::shared_ptr<const Dataset>> balanced_subset(std::shared_ptr<const Dat
       fmt::format("{} {} of: {} (seed {})", grouped(count), what, base->description(), seed));
 }
 
-Result<HeldOut> hold_out(std::shared_ptr<const Dataset> base, int64_t count, uint64_t seed) {
+Result<HeldOut> hold_out(const std::shared_ptr<const Dataset>& base, int64_t count, uint64_t seed) {
   if (count < 1 || count >= base->size()) {
     return invalid_argument(fmt::format("{}: {} images to be held out, expected 1 to {}",
                                         base->description(), count, base->size() - 1));

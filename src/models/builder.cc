@@ -144,6 +144,7 @@ std::vector<Value> GraphBuilder::node_with_outputs(const std::string& op, const 
                                                    std::map<std::string, Attribute> attributes) {
   node(op, name, inputs, {}, std::move(attributes));
   std::vector<Value> values;
+  values.reserve(shapes.size());
   for (const Shape& shape : shapes) {
     values.push_back({fmt::format("{}.{}", name, values.size()), shape});
   }

@@ -202,7 +202,7 @@ class Attacher {
   }
 
   std::string constant(const std::string& stem, Tensor tensor) {
-    const std::string name = graph_.fresh_name("preprocess." + stem);
+    std::string name = graph_.fresh_name("preprocess." + stem);
     graph_.initializers[name] = std::move(tensor);
     return name;
   }

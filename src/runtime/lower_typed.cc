@@ -29,7 +29,7 @@ const std::unordered_map<std::string, TypedOp>& typed_ops() {
   return kOps;
 }
 
-Status in_node(const Node& node, Status status) {
+Status in_node(const Node& node, const Status& status) {
   return status.with_context(fmt::format("node '{}' ({})", node.name, node.op));
 }
 

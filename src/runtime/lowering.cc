@@ -214,7 +214,7 @@ View Lowering::constant_view(Tensor tensor) {
 }
 
 View Lowering::stored_view(Tensor tensor) {
-  const View view = constant_view(std::move(tensor));
+  View view = constant_view(std::move(tensor));
   plan_.buffers.back().in_weight_store = true;
   return view;
 }

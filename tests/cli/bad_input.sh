@@ -23,7 +23,8 @@ expect() {
   if [ "$before" != "$after" ]; then echo "pare $*: the folder had $before, now has $after"; failures=$((failures + 1)); fi
   rm -f "$folder.err"
 }
-has() { "$pare" --help | grep -q "^  $1 "; }
+commands=$("$pare" --help)
+has() { grep -q "^  $1 " <<<"$commands"; }
 
 # The command line itself.
 expect 2 "which command"

@@ -85,6 +85,7 @@ void merge_transposes(Graph& graph) {
     const auto inner = before == nullptr ? outer : before->ints_attribute("perm");
     if (before == nullptr || outer.empty() || inner.size() != outer.size()) continue;
     std::vector<int64_t> perm;
+    perm.reserve(outer.size());
     for (int64_t axis : outer) perm.push_back(inner[static_cast<size_t>(axis)]);
     node.attributes["perm"] = perm;
     node.inputs[0] = before->inputs[0];
