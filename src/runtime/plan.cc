@@ -71,9 +71,9 @@ Status check_memory(int64_t bytes) {
 
 }  // namespace
 
-Result<std::unique_ptr<PlanRunner>> PlanRunner::create(Plan plan) {
+Result<std::unique_ptr<PlanRunner>> PlanRunner::create(std::shared_ptr<const Plan> plan) {
   auto runner = std::unique_ptr<PlanRunner>(new PlanRunner(std::move(plan)));
-  const Plan& p = runner->plan_;
+  const Plan& p = *runner->plan_;
   PARE_RETURN_IF_ERROR(check_memory(p.arena_bytes + p.scratch_bytes));
   PARE_ASSIGN_OR_RETURN(runner->arena_, Tensor::create(DType::kUInt8, {p.arena_bytes}));
   PARE_ASSIGN_OR_RETURN(runner->scratch_, Tensor::create(DType::kUInt8, {p.scratch_bytes}));
@@ -92,7 +92,7 @@ std::byte* PlanRunner::pointer(const View& view) const {
 
 std::vector<Tensor> PlanRunner::outputs() const {
   std::vector<Tensor> tensors;
-  for (const View& view : plan_.outputs) {
+  for (const View& view : plan_->outputs) {
     Tensor t(view.type, view.shape);
     if (t.byte_count() > 0) {
       std::memcpy(t.mutable_data(), pointer(view), static_cast<size_t>(t.byte_count()));
@@ -105,9 +105,9 @@ std::vector<Tensor> PlanRunner::outputs() const {
 Status PlanRunner::show_taps(
     size_t& next, int step,
     const std::function<Status(const std::string&, const Tensor&)>& show) const {
-  for (; next < plan_.taps.size() && plan_.taps[next].after_step <= step; ++next) {
+  for (; next < plan_->taps.size() && plan_->taps[next].after_step <= step; ++next) {
     if (!show) continue;
-    const Tap& tap = plan_.taps[next];
+    const Tap& tap = plan_->taps[next];
     // Not owned: the memory is the arena's, valid while the callback runs.
     const std::shared_ptr<const std::byte> memory(std::shared_ptr<void>(), pointer(tap.view));
     PARE_RETURN_IF_ERROR(
@@ -121,19 +121,19 @@ Status PlanRunner::run(ThreadPool& pool,
                        std::vector<double>* times_us) {
   using Clock = std::chrono::steady_clock;
   const StepContext context(
-      bases_, {scratch_.mutable_data(), static_cast<size_t>(plan_.scratch_bytes)}, pool);
-  if (times_us != nullptr) times_us->resize(plan_.steps.size());
+      bases_, {scratch_.mutable_data(), static_cast<size_t>(plan_->scratch_bytes)}, pool);
+  if (times_us != nullptr) times_us->resize(plan_->steps.size());
   size_t tap = 0;
   PARE_RETURN_IF_ERROR(show_taps(tap, -1, show));
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
     const auto begin = times_us != nullptr ? Clock::now() : Clock::time_point();
-    if (Status status = plan_.steps[i].run(context); !status.ok()) {
-      return status.with_context("node '" + plan_.steps[i].layer.name + "'");
+    if (Status status = plan_->steps[i].run(context); !status.ok()) {
+      return status.with_context("node '" + plan_->steps[i].layer.name + "'");
     }
     if (times_us != nullptr) {
       (*times_us)[i] += std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
     }
-    if (tap < plan_.taps.size()) PARE_RETURN_IF_ERROR(show_taps(tap, static_cast<int>(i), show));
+    if (tap < plan_->taps.size()) PARE_RETURN_IF_ERROR(show_taps(tap, static_cast<int>(i), show));
   }
   return ok_status();
 }

@@ -102,14 +102,14 @@ struct Plan {
   int64_t scratch_bytes = 0;
 };
 
-// Runs a plan: owns the arena and the scratch memory of one.
+// Runs a plan, which several may share: owns the arena and the scratch memory of one run.
 class PlanRunner {
  public:
-  static Result<std::unique_ptr<PlanRunner>> create(Plan plan);
+  static Result<std::unique_ptr<PlanRunner>> create(std::shared_ptr<const Plan> plan);
 
-  const Plan& plan() const { return plan_; }
-  std::byte* input(size_t i) { return pointer(plan_.inputs[i]); }
-  const std::byte* output(size_t i) { return pointer(plan_.outputs[i]); }
+  const Plan& plan() const { return *plan_; }
+  std::byte* input(size_t i) { return pointer(plan_->inputs[i]); }
+  const std::byte* output(size_t i) { return pointer(plan_->outputs[i]); }
   // Copies of the outputs of the last run.
   std::vector<Tensor> outputs() const;
   // `show` is called for each tap. With `times_us` not null, the microseconds of each step are
@@ -119,12 +119,12 @@ class PlanRunner {
              std::vector<double>* times_us = nullptr);
 
  private:
-  explicit PlanRunner(Plan plan) : plan_(std::move(plan)) {}
+  explicit PlanRunner(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
   std::byte* pointer(const View& view) const;
   Status show_taps(size_t& next, int step,
                    const std::function<Status(const std::string&, const Tensor&)>& show) const;
 
-  Plan plan_;
+  std::shared_ptr<const Plan> plan_;
   Tensor arena_;
   Tensor scratch_;
   std::vector<std::byte*> bases_;

@@ -1,5 +1,6 @@
 #include "runtime/planner.h"
 
+#include <memory>
 #include <utility>
 
 #include "base/cpu_features.h"
@@ -27,7 +28,8 @@ Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,
   const Fusion fusion = plan_fusion(graph, inference, fusion_options);
   Lowering lowering(graph, inference, fusion, options, weights);
   PlannedGraph planned;
-  PARE_ASSIGN_OR_RETURN(planned.plan, lowering.lower());
+  PARE_ASSIGN_OR_RETURN(Plan plan, lowering.lower());
+  planned.plan = std::make_shared<const Plan>(std::move(plan));
   planned.releasable = lowering.releasable();
   return planned;
 }

@@ -5,6 +5,7 @@
 #ifndef PARE_RUNTIME_PLANNER_H_
 #define PARE_RUNTIME_PLANNER_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ namespace pare {
 Result<Graph> prepare_graph(Graph graph);
 
 struct PlannedGraph {
-  Plan plan;
+  std::shared_ptr<const Plan> plan;
   // Initializers whose memory the plan does not need, since packed copies are in the weight store.
   std::vector<std::string> releasable;
 };

@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <map>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "graph/model_file.h"
+#include "runtime/batch_runner.h"
 #include "runtime/input_adapter.h"
 #include "runtime/planner.h"
 #include "runtime/session_internal.h"
+#include "runtime/slices.h"
 
 namespace pare {
 namespace {
@@ -44,24 +47,27 @@ class Session::Impl {
   static Result<std::unique_ptr<Impl>> create(const Graph& graph, const SessionOptions& options);
 
   Status run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores);
-  Result<PlanRunner*> runner(int64_t batch);
+  Result<BatchRunner*> runner(int64_t batch);
   const ModelInfo& info() const { return info_; }
-  MemoryUse memory(const PlanRunner& runner) const {
-    return {weights_.byte_count() + other_constants(runner.plan()), runner.plan().arena_bytes,
-            runner.plan().scratch_bytes};
+  MemoryUse memory(const BatchRunner& runner) const {
+    MemoryUse use = runner.memory();
+    use.weights_bytes += weights_.byte_count();
+    return use;
   }
   StepTimes& times() { return times_; }
 
  private:
   Impl(Graph graph, int threads) : graph_(std::move(graph)), pool_(threads) {}
-  static int64_t other_constants(const Plan& plan);
   void describe_model();
+  Result<std::shared_ptr<const Plan>> plan(const Graph& graph, int64_t batch, int threads);
+  void release(const std::string& name);
 
   Graph graph_;
+  std::optional<SplitGraph> split_;  // where the images of a large batch can be run in slices
   ThreadPool pool_;
   PlanOptions plan_options_;
   WeightStore weights_;
-  std::map<int64_t, std::unique_ptr<PlanRunner>> runners_;
+  std::map<int64_t, std::unique_ptr<BatchRunner>> runners_;
   InputAdapter adapter_;
   ModelInfo info_;
   StepTimes times_;
@@ -80,6 +86,7 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
   const int threads = options.threads == 0 ? available_cores() : options.threads;
   auto impl = std::unique_ptr<Impl>(new Impl(std::move(prepared), threads));
   impl->plan_options_.threads = threads;
+  impl->split_ = split_for_slices(impl->graph_);
   PARE_ASSIGN_OR_RETURN(impl->plan_options_.storage, storage_type(options.precision));
   PARE_ASSIGN_OR_RETURN(impl->plan_options_.kernels,
                         kernel_request(options.cpu_level, options.reference_kernels));
@@ -99,35 +106,57 @@ void Session::Impl::describe_model() {
   info_.classes = graph_.contract.classes;
 }
 
-Result<PlanRunner*> Session::Impl::runner(int64_t batch) {
+Result<std::shared_ptr<const Plan>> Session::Impl::plan(const Graph& graph, int64_t batch,
+                                                        int threads) {
+  PlanOptions options = plan_options_;
+  options.batch = batch;
+  options.threads = threads;
+  PARE_ASSIGN_OR_RETURN(PlannedGraph planned, make_plan(graph, options, weights_));
+  for (const std::string& name : planned.releasable) release(name);
+  return std::move(planned.plan);
+}
+
+// The packed copy serves every batch size; the graph's own, which its parts share, is no longer
+// needed.
+void Session::Impl::release(const std::string& name) {
+  const auto release_in = [&name](Graph& graph) {
+    const auto it = graph.initializers.find(name);
+    if (it == graph.initializers.end()) return;
+    it->second = Tensor::from_external(it->second.type(), it->second.shape(), nullptr);
+  };
+  if (split_ && split_->images.find_initializer(name) != nullptr &&
+      split_->head.find_initializer(name) != nullptr) {
+    return;  // one part has packed it, the other may read it as it is
+  }
+  release_in(graph_);
+  if (!split_) return;
+  release_in(split_->images);
+  release_in(split_->head);
+}
+
+Result<BatchRunner*> Session::Impl::runner(int64_t batch) {
   if (auto it = runners_.find(batch); it != runners_.end()) return it->second.get();
   if (batch < 1 || batch > kMaxBatch) {
     return invalid_argument(
         fmt::format("a batch of {} images: expected 1 to {}", batch, kMaxBatch));
   }
-  PlanOptions options = plan_options_;
-  options.batch = batch;
-  PARE_ASSIGN_OR_RETURN(PlannedGraph planned, make_plan(graph_, options, weights_));
-  PARE_ASSIGN_OR_RETURN(auto runner, PlanRunner::create(std::move(planned.plan)));
-  // The packed copy serves every batch size; the graph's own is no longer needed.
-  for (const std::string& name : planned.releasable) {
-    Tensor& tensor = graph_.initializers.at(name);
-    tensor = Tensor::from_external(tensor.type(), tensor.shape(), nullptr);
+  const int64_t slice = split_ ? slice_size(batch) : 0;
+  BatchPlans plans;
+  if (slice == 0) {
+    PARE_ASSIGN_OR_RETURN(plans.all, plan(graph_, batch, plan_options_.threads));
+  } else {
+    PARE_ASSIGN_OR_RETURN(plans.slice, plan(split_->images, slice, 1));
+    if (batch % slice != 0) {
+      PARE_ASSIGN_OR_RETURN(plans.remainder, plan(split_->images, batch % slice, 1));
+    }
+    PARE_ASSIGN_OR_RETURN(plans.all, plan(split_->head, batch, plan_options_.threads));
   }
+  PARE_ASSIGN_OR_RETURN(auto runner, BatchRunner::create(std::move(plans), plan_options_.threads));
   return runners_.emplace(batch, std::move(runner)).first->second.get();
 }
 
-// Constants of the plan that are not in the weight store: tables, norms' parameters.
-int64_t Session::Impl::other_constants(const Plan& plan) {
-  int64_t bytes = 0;
-  for (const Buffer& buffer : plan.buffers) {
-    if (buffer.is_constant && !buffer.in_weight_store) bytes += buffer.bytes;
-  }
-  return bytes;
-}
-
 Status Session::Impl::run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores) {
-  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, this->runner(count));
+  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, this->runner(count));
   const int64_t image = info_.channels * info_.height * info_.width;
   if (static_cast<int64_t>(pixels.size()) != count * image ||
       static_cast<int64_t>(scores.size()) != count * info_.class_count) {
@@ -136,11 +165,9 @@ Status Session::Impl::run(std::span<const uint8_t> pixels, int64_t count, std::s
         info_.channels, info_.height, info_.width, info_.class_count, count * image,
         count * info_.class_count, pixels.size(), scores.size()));
   }
-  adapter_.convert(pixels, count, runner->input(0));
   std::vector<double>* times = times_.enabled ? &times_.microseconds[count] : nullptr;
-  PARE_RETURN_IF_ERROR(runner->run(pool_, {}, times));
+  PARE_RETURN_IF_ERROR(runner->run(adapter_, pixels, scores, pool_, times));
   if (times != nullptr) ++times_.runs[count];
-  std::memcpy(scores.data(), runner->output(0), scores.size_bytes());
   return ok_status();
 }
 
@@ -168,14 +195,12 @@ Status Session::run(std::span<const uint8_t> pixels, int64_t count, std::span<fl
 const ModelInfo& Session::info() const { return impl_->info(); }
 
 Result<std::vector<LayerPlan>> Session::plan(int64_t batch) {
-  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, impl_->runner(batch));
-  std::vector<LayerPlan> layers;
-  for (const Step& step : runner->plan().steps) layers.push_back(step.layer);
-  return layers;
+  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
+  return runner->layers();
 }
 
 Result<MemoryUse> Session::memory(int64_t batch) {
-  PARE_ASSIGN_OR_RETURN(PlanRunner * runner, impl_->runner(batch));
+  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
   return impl_->memory(*runner);
 }
 
