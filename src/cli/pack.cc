@@ -19,6 +19,7 @@ struct Options {
   std::string output;
   bool uncoded = false;
   bool external_data = false;
+  bool signed_weights = false;
 };
 
 Status expect_ending(const std::string& path, const char* ending) {
@@ -48,7 +49,8 @@ Status unpack(const Options& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.input, ".pare"));
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".onnx"));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
-  PARE_RETURN_IF_ERROR(write_onnx(graph, o.output, {.external_data = o.external_data}));
+  PARE_RETURN_IF_ERROR(write_onnx(
+      graph, o.output, {.external_data = o.external_data, .signed_weights = o.signed_weights}));
   return print_sizes(o);
 }
 
@@ -82,6 +84,9 @@ Command make_unpack_command() {
             app.add_option("-o,--output", o->output, "File to write, .onnx")->required();
             app.add_flag("--external-data", o->external_data,
                          "Put large weights into a file beside the model");
+            app.add_flag("--signed-weights", o->signed_weights,
+                         "Write eight-bit weights as int8 about zero, for engines that take no "
+                         "other; uint8 about 128 without it, which all multiply exactly");
             return [o] { return unpack(*o); };
           }};
 }

@@ -4,7 +4,8 @@
 // ONNX's own domain, tensors in raw or typed fields or in external files beside the model.
 // Constant nodes become initializers; nodes no output needs are left out. Anything Pare lacks
 // (operators, control flow, sparse tensors, strings) is refused by name. The bytes are not trusted:
-// every size is checked before memory is taken.
+// every size is checked before memory is taken. Eight-bit weights about 128 become int8 about zero
+// (weight_signs.h).
 //
 // Writing: what onnx.checker accepts and ONNX Runtime and OpenVINO run. The keys under which a
 // Graph's contract and metadata travel in metadata_props are listed in docs/file-formats.md.
@@ -32,6 +33,9 @@ struct OnnxWriteOptions {
   // Weights of 1 KiB and more go to "<file name>.data" beside the model. Done without being asked
   // when the file would pass 2 GiB, which protobuf cannot hold.
   bool external_data = false;
+  // Eight-bit weights as int8 about zero, for engines that take no other (TensorRT); otherwise they
+  // are written as uint8 about 128 (weight_signs.h), which every engine multiplies exactly.
+  bool signed_weights = false;
 };
 
 // Writes the file, or both, whole or not at all. The graph must pass check_graph() and hold no

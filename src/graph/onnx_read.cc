@@ -11,6 +11,7 @@
 #include "graph/opset.h"
 #include "graph/protobuf.h"
 #include "graph/shapes.h"
+#include "graph/weight_signs.h"
 
 namespace pare {
 namespace {
@@ -426,7 +427,9 @@ Status Reader::finish() {
     PARE_ASSIGN_OR_RETURN(graph_.contract, contract_from_json(contract.mapped()));
   }
   PARE_RETURN_IF_ERROR(set_output_shapes(graph_));
-  return check_graph(graph_);
+  PARE_RETURN_IF_ERROR(check_graph(graph_));
+  graph_ = with_signed_weights(std::move(graph_));
+  return ok_status();
 }
 
 }  // namespace

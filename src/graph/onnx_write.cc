@@ -9,6 +9,7 @@
 #include "graph/onnx_tensor.h"
 #include "graph/onnx_types.h"
 #include "graph/protobuf.h"
+#include "graph/weight_signs.h"
 
 namespace pare {
 namespace {
@@ -184,11 +185,12 @@ Result<std::string> serialise_onnx(const Graph& graph) {
   if (weight_bytes(graph) > kMaxInlineBytes) {
     return unsupported("more than 2 GiB of weights do not fit one ONNX file");
   }
-  return model_bytes(graph, {});
+  return model_bytes(with_unsigned_weights(graph), {});
 }
 
-Status write_onnx(const Graph& graph, const std::string& path, const OnnxWriteOptions& options) {
-  PARE_RETURN_IF_ERROR(check_writable(graph).with_context(path));
+Status write_onnx(const Graph& original, const std::string& path, const OnnxWriteOptions& options) {
+  PARE_RETURN_IF_ERROR(check_writable(original).with_context(path));
+  const Graph graph = options.signed_weights ? original : with_unsigned_weights(original);
   if (!options.external_data && weight_bytes(graph) <= kMaxInlineBytes) {
     return write_file(path, model_bytes(graph, {}));
   }
