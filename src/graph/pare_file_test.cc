@@ -5,6 +5,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -177,7 +178,7 @@ Bytes written(const Graph& graph, const PareWriteOptions& options = {}) {
 Result<Graph> parsed(const Bytes& bytes, const PareReadOptions& options = {.threads = 1}) {
   const std::shared_ptr<std::byte> copy(
       static_cast<std::byte*>(std::aligned_alloc(64, align_up(bytes.size() + 1))), std::free);
-  std::memcpy(copy.get(), bytes.data(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), copy.get());
   return parse_pare(copy, bytes.size(), "x.pare", options);
 }
 

@@ -100,18 +100,18 @@ Status transpose_rule(RuleContext& c) {
   if (!c.node().attributes.contains("perm")) {
     for (int64_t i = c.rank(0) - 1; i >= 0; --i) perm.push_back(i);
   }
+  // Looked at whole before it is used: a first dimension may already be out of range.
   std::vector<int64_t> sorted = perm;
   std::sort(sorted.begin(), sorted.end());
+  bool order = perm.size() == c.shape(0).size();
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    order = order && sorted[i] == static_cast<int64_t>(i);
+  }
+  if (!order) {
+    return c.fail("perm of {} values is not an order of {} dimensions", perm.size(), c.rank(0));
+  }
   Shape out;
-  for (size_t i = 0; i < perm.size(); ++i) {
-    if (perm.size() != c.shape(0).size() || sorted[i] != static_cast<int64_t>(i)) {
-      return c.fail("perm of {} values is not an order of {} dimensions", perm.size(), c.rank(0));
-    }
-    out.push_back(c.shape(0)[static_cast<size_t>(perm[i])]);
-  }
-  if (perm.size() != c.shape(0).size()) {
-    return c.fail("perm is empty for {} dimensions", c.rank(0));
-  }
+  for (const int64_t d : perm) out.push_back(c.shape(0)[static_cast<size_t>(d)]);
   c.set(0, c.type(0), std::move(out));
   return ok_status();
 }

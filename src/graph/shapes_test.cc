@@ -138,6 +138,16 @@ TEST(Shapes, FollowsComputedReshapeTargets) {
   EXPECT_EQ(b.shape("y", 2), (Shape{3, 2, 3, 197, 64}));
 }
 
+// The first of them is out of range before any other is known to be wrong.
+TEST(Shapes, ATransposeNeedsAnOrderOfItsDimensions) {
+  for (const Ints& perm : {Ints{7, 0}, Ints{0, 0}, Ints{-1, 0}, Ints{0}, Ints{0, 1, 2}}) {
+    Builder b;
+    b.input("x", {2, 3});
+    b.add("Transpose", {"x"}, {"y"}, {{"perm", perm}});
+    EXPECT_THAT(b.error(), HasSubstr("is not an order of 2 dimensions"));
+  }
+}
+
 TEST(Shapes, FollowsArithmeticOnSizes) {
   // heads = 192 / 64 through Div; -1 replaced by Where(Equal(...)) as Expand's exporters write it.
   Builder b;

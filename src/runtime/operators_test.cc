@@ -2,6 +2,7 @@
 // reference kernels and by the fast ones.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -84,7 +85,7 @@ void expect_same(const OpCase& c, size_t i, const Tensor& got) {
   const std::vector<std::byte>& want = c.outputs[i];
   ASSERT_EQ(static_cast<size_t>(got.byte_count()), want.size());
   if (c.exact || got.type() != DType::kFloat32) {
-    EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size()), 0)
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), got.data()))
         << "output " << i << " of " << shape_string(got.shape());
     return;
   }

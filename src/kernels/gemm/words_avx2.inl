@@ -34,8 +34,10 @@ void word_tile(const TileArgs& t) {
       for (int n = 0; n < N; ++n) w[n] = _mm256_load_si256(panel + n);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const __m256i a = _mm256_castps_si256(
-            _mm256_broadcast_ss(reinterpret_cast<const float*>(rows[r] + at)));
+        // Rows of bytes or words begin anywhere; vpbroadcastd minds no alignment.
+        int32_t pair;
+        __builtin_memcpy(&pair, rows[r] + at, 4);
+        const __m256i a = _mm256_set1_epi32(pair);
 #pragma GCC unroll 8
         for (int n = 0; n < N; ++n) {
           sums[r][n] = _mm256_add_epi32(sums[r][n], _mm256_madd_epi16(a, w[n]));
