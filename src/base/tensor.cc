@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -30,21 +31,17 @@ int64_t element_count(const Shape& shape) {
 }
 
 Result<int64_t> checked_element_count(const Shape& shape) {
-  int64_t n = 1;
-  bool zero = false;
+  int64_t n = 1;  // of the dimensions that are not 0
   for (int64_t d : shape) {
-    if (d < 0)
+    if (d < 0) {
       return corrupt(fmt::format("shape {} has a negative dimension", shape_string(shape)));
-    zero = zero || d == 0;
-  }
-  if (zero) return int64_t{0};
-  for (int64_t d : shape) {
+    }
     if (d > kMaxElements / n) {
       return corrupt(fmt::format("shape {} has more than 2^40 elements", shape_string(shape)));
     }
-    n *= d;
+    n *= std::max<int64_t>(d, 1);
   }
-  return n;
+  return element_count(shape) == 0 ? 0 : n;
 }
 
 std::string shape_string(const Shape& shape) {

@@ -29,7 +29,9 @@ inline constexpr int64_t kDynamic = -1;
 // Product of the dimensions; 1 for a scalar. The shape must have passed checked_element_count() if
 // it came from outside.
 int64_t element_count(const Shape& shape);
-// The product, or nullopt-like failure for a negative dimension or a product above 2^40.
+// The product, or the reason that there is none: a negative dimension, or more than 2^40 elements.
+// A dimension of 0 does not excuse what the others come to, so that no product of some of them
+// overflows later.
 Result<int64_t> checked_element_count(const Shape& shape);
 // "64x3x11x11", "scalar" for no dimensions, "N" for kDynamic.
 std::string shape_string(const Shape& shape);

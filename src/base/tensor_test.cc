@@ -49,6 +49,10 @@ TEST(Tensor, RefusesHostileShapes) {
   EXPECT_EQ(Tensor::create(DType::kFloat32, {-1, 4}).status().code(), StatusCode::kCorrupt);
   EXPECT_EQ(Tensor::create(DType::kFloat32, {int64_t{1} << 30, int64_t{1} << 30}).status().code(),
             StatusCode::kCorrupt);
+  // A zero must not hide what the other sizes come to, wherever it stands.
+  EXPECT_EQ(*checked_element_count({3, 0, 4}), 0);
+  EXPECT_FALSE(checked_element_count({0, INT64_MAX, INT64_MAX}).ok());
+  EXPECT_FALSE(checked_element_count({INT64_MAX, INT64_MAX, 0}).ok());
 }
 
 TEST(Tensor, Int4PacksTheFirstElementLow) {

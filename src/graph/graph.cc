@@ -41,6 +41,11 @@ std::vector<int64_t> Node::ints_attribute(const std::string& key,
   return value == nullptr ? fallback : *value;
 }
 
+void Node::drop_empty_ends() {
+  while (!inputs.empty() && inputs.back().empty()) inputs.pop_back();
+  while (outputs.size() > 1 && outputs.back().empty()) outputs.pop_back();
+}
+
 const Tensor* Graph::find_initializer(const std::string& value) const {
   const auto it = initializers.find(value);
   return it == initializers.end() ? nullptr : &it->second;

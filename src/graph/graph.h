@@ -44,6 +44,9 @@ struct Node {
   std::vector<int64_t> ints_attribute(const std::string& key,
                                       const std::vector<int64_t>& fallback = {}) const;
   bool has_input(size_t i) const { return i < inputs.size() && !inputs[i].empty(); }
+  // A file may name what it leaves out at the end of a list ""; readers make it absent, so that the
+  // lists' lengths are the numbers of inputs and outputs.
+  void drop_empty_ends();
 };
 
 struct ValueInfo {

@@ -158,11 +158,12 @@ bool evaluate_unary(const std::string& op, const KnownValue& in, KnownValue& out
 
 bool evaluate_binary(RuleContext& c, KnownValue& out) {
   const std::string& op = c.node().op;
+  const bool compares = find_operator(c.node().domain, op)->rule == compare_rule;
   const auto count = static_cast<size_t>(element_count(out.shape));
   for (size_t i = 0; i < count; ++i) {
     const KnownValue& first = *c.known(0);
     const size_t at = broadcast_index(first.shape, out.shape, i);
-    if (out.type == DType::kBool && !c.node().inputs.empty() && op != "And" && op != "Or") {
+    if (compares) {
       const KnownValue& b = *c.known(1);
       const auto r = comparison(op, as_double(first, at),
                                 as_double(b, broadcast_index(b.shape, out.shape, i)));
@@ -335,7 +336,10 @@ bool evaluate_range(RuleContext& c, KnownValue& out) {
     if (is_floating(out.type)) {
       append_double(out, as_double(*c.known(0), 0) + n * as_double(*c.known(2), 0));
     } else {
-      out.ints.push_back(c.known(0)->ints[0] + i * c.known(2)->ints[0]);
+      const auto way = integer_arithmetic("Mul", i, c.known(2)->ints[0]);
+      const auto at = way ? integer_arithmetic("Add", c.known(0)->ints[0], *way) : way;
+      if (!at || !fits(out.type, *at)) return false;
+      out.ints.push_back(*at);
     }
   }
   return true;
@@ -396,11 +400,11 @@ bool evaluate_first(RuleContext& c, KnownValue& out) {
   if (op == "ConstantOfShape") return evaluate_constant_of_shape(c, out);
   if (op.starts_with("Reduce")) return evaluate_reduce(c, out);
   const ShapeRule rule = find_operator(c.node().domain, op)->rule;
-  if (rule == arithmetic_rule || rule == compare_rule || rule == pow_rule) {
-    return evaluate_binary(c, out);
-  }
-  if (rule == float_unary_rule || rule == same_as_input_rule) {
+  if (op == "Not" || rule == float_unary_rule || rule == same_as_input_rule) {
     return c.input_count() == 1 && evaluate_unary(op, *c.known(0), out);
+  }
+  if (rule == arithmetic_rule || rule == compare_rule || rule == logic_rule || rule == pow_rule) {
+    return evaluate_binary(c, out);
   }
   return false;
 }

@@ -253,8 +253,7 @@ Status Reader::read_node(pbf_reader message) {
     PARE_RETURN_IF_ERROR(read_attribute(attribute, node)
                              .with_context(fmt::format("node '{}' ({})", node.name, node.op)));
   }
-  // An optional output at the end may be named "".
-  while (node.outputs.size() > 1 && node.outputs.back().empty()) node.outputs.pop_back();
+  node.drop_empty_ends();
   graph_.nodes.push_back(std::move(node));
   return ok_status();
 }

@@ -226,11 +226,7 @@ Result<Tensor> build_tensor(const TensorFields& fields, ExternalFiles& files) {
     return unsupported(
         fmt::format("Pare has no type for ONNX's element type {}", fields.data_type));
   }
-  // A dimension of 0 must not hide what the others come to.
-  Shape others = fields.dims;
-  for (int64_t& d : others) d = d == 0 ? 1 : d;
-  PARE_RETURN_IF_ERROR(checked_element_count(others).status());
-  const int64_t count = element_count(fields.dims);
+  PARE_ASSIGN_OR_RETURN(const int64_t count, checked_element_count(fields.dims));
   if (fields.data_location == kExternalLocation) {
     return from_external(fields, *type, count, files);
   }
@@ -265,8 +261,8 @@ Result<std::shared_ptr<const std::byte>> ExternalFiles::open(const std::string& 
   PARE_ASSIGN_OR_RETURN(MappedFile * file, map(location));
   const auto size = static_cast<int64_t>(file->bytes().size());
   if (offset > size || length > size - offset) {
-    return corrupt(fmt::format("external data at bytes {} to {}, but '{}' has {}", offset,
-                               offset + length, location, size));
+    return corrupt(fmt::format("external data of {} bytes at {}, but '{}' has {}", length, offset,
+                               location, size));
   }
   return std::shared_ptr<const std::byte>(file->data(), file->data().get() + offset);
 }

@@ -105,9 +105,10 @@ Status check_node(const Node& node) {
     return unsupported(fmt::format("{}Pare has no operator '{}{}{}'", where, node.domain,
                                    node.domain.empty() ? "" : ".", node.op));
   }
-  // Optional inputs at the end may be left out or named "".
-  size_t inputs = node.inputs.size();
-  while (inputs > 0 && node.inputs[inputs - 1].empty()) inputs -= 1;
+  const size_t inputs = node.inputs.size();
+  if (inputs > 0 && node.inputs.back().empty()) {
+    return invalid_argument(where + "its last input has no name");
+  }
   if (static_cast<int>(inputs) < op->min_inputs ||
       (op->max_inputs != kAnyNumber && static_cast<int>(inputs) > op->max_inputs)) {
     return invalid_argument(fmt::format("{}{} inputs, expected {}", where, inputs,

@@ -140,10 +140,12 @@ Result<Inference> infer_concrete(const Graph& graph, int64_t batch);
 PARE_DECLARE_RULE(same_as_input_rule);  // one input decides; others are parameters
 PARE_DECLARE_RULE(float_unary_rule);    // floating input
 PARE_DECLARE_RULE(gelu_rule);
+PARE_DECLARE_RULE(clip_rule);
 PARE_DECLARE_RULE(dropout_rule);
 PARE_DECLARE_RULE(cast_rule);
 PARE_DECLARE_RULE(arithmetic_rule);  // any number of broadcast inputs of one type
 PARE_DECLARE_RULE(compare_rule);     // two broadcast inputs, bool output
+PARE_DECLARE_RULE(logic_rule);       // broadcast bools
 PARE_DECLARE_RULE(pow_rule);
 PARE_DECLARE_RULE(prelu_rule);
 PARE_DECLARE_RULE(where_rule);

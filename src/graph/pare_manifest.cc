@@ -258,6 +258,7 @@ Node read_node(Reader& r) {
   node.name = r.string();
   node.inputs = r.strings();
   node.outputs = r.strings();
+  node.drop_empty_ends();
   node.attributes = read_attributes(r);
   return node;
 }

@@ -192,6 +192,12 @@ TEST(FuseLayerNorm, WithoutParametersGetsOnes) {
 TEST(FuseLayerNorm, NotOverTheImagesNorOverDifferentAxes) {
   EXPECT_EQ(checked(fuse_layer_norm(norm_graph({0}, {0}))).nodes.size(), 7U);
   EXPECT_EQ(checked(fuse_layer_norm(norm_graph({1}, {0}))).nodes.size(), 7U);
+  // The images need not stand in front.
+  Graph turned = norm_graph({1}, {1});
+  turned.nodes.insert(turned.nodes.begin(), node("Transpose", "turn", {"image"}, {"x"}));
+  turned.inputs[0].name = "image";
+  turned.outputs[0].shape = {4, kDynamic};
+  EXPECT_EQ(checked(fuse_layer_norm(std::move(turned))).nodes.size(), 8U);
 }
 
 Graph conv_norm() {

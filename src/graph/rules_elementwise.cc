@@ -59,6 +59,17 @@ Status gelu_rule(RuleContext& c) {
   return float_unary_rule(c);
 }
 
+Status clip_rule(RuleContext& c) {
+  for (size_t i = 1; i < 3; ++i) {
+    if (!c.has(i)) continue;
+    PARE_RETURN_IF_ERROR(expect_same_type(c, i));
+    if (element_count(c.shape(i)) != 1 || c.rank(i) > 1) {
+      return c.fail("bound {} has shape {}, expected one number", i, shape_string(c.shape(i)));
+    }
+  }
+  return same_as_input_rule(c);
+}
+
 Status dropout_rule(RuleContext& c) {
   c.set(0, c.type(0), c.shape(0));
   c.set(1, DType::kBool, c.shape(0));
@@ -89,6 +100,13 @@ Status compare_rule(RuleContext& c) {
   PARE_RETURN_IF_ERROR(arithmetic_rule(c));
   c.set(0, DType::kBool, Shape(c.outputs()[0].shape));
   return ok_status();
+}
+
+Status logic_rule(RuleContext& c) {
+  if (c.type(0) != DType::kBool) {
+    return c.fail("input 0 is {}, expected bool", dtype_name(c.type(0)));
+  }
+  return arithmetic_rule(c);
 }
 
 Status pow_rule(RuleContext& c) {

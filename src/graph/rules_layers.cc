@@ -32,6 +32,26 @@ Status conv_shape(RuleContext& c, DType type) {
 
 bool is_byte(DType type) { return type == DType::kInt8 || type == DType::kUInt8; }
 
+// The operands of an integer product: bytes, each with its zero point (inputs 2 and 3), one number
+// or one for each of `a_places` or `b_places`.
+Status check_integer_operands(const RuleContext& c, int64_t a_places, int64_t b_places) {
+  if (!is_byte(c.type(0)) || !is_byte(c.type(1))) {
+    return c.fail("inputs are {} and {}, expected 8-bit integers", dtype_name(c.type(0)),
+                  dtype_name(c.type(1)));
+  }
+  for (size_t i = 2; i < 4; ++i) {
+    if (!c.has(i)) continue;
+    const int64_t places = i == 2 ? a_places : b_places;
+    const int64_t count = element_count(c.shape(i));
+    if (c.type(i) != c.type(i - 2) || (count != 1 && count != places)) {
+      return c.fail("zero point {} is {} of {}, expected {} and 1 or {} of them", i,
+                    dtype_name(c.type(i)), shape_string(c.shape(i)), dtype_name(c.type(i - 2)),
+                    places);
+    }
+  }
+  return ok_status();
+}
+
 Result<Shape> matmul_shape(const RuleContext& c) {
   Shape a = c.shape(0);
   Shape b = c.shape(1);
@@ -67,10 +87,8 @@ Status conv_rule(RuleContext& c) {
 }
 
 Status conv_integer_rule(RuleContext& c) {
-  if (!is_byte(c.type(0)) || !is_byte(c.type(1))) {
-    return c.fail("inputs are {} and {}, expected 8-bit integers", dtype_name(c.type(0)),
-                  dtype_name(c.type(1)));
-  }
+  PARE_RETURN_IF_ERROR(
+      check_integer_operands(c, /*a_places=*/1, c.rank(1) > 0 ? c.shape(1)[0] : 1));
   return conv_shape(c, DType::kInt32);
 }
 
@@ -113,11 +131,11 @@ Status matmul_rule(RuleContext& c) {
 }
 
 Status matmul_integer_rule(RuleContext& c) {
-  if (!is_byte(c.type(0)) || !is_byte(c.type(1))) {
-    return c.fail("inputs are {} and {}, expected 8-bit integers", dtype_name(c.type(0)),
-                  dtype_name(c.type(1)));
-  }
   PARE_ASSIGN_OR_RETURN(Shape out, matmul_shape(c));
+  const Shape& a = c.shape(0);
+  const Shape& b = c.shape(1);
+  PARE_RETURN_IF_ERROR(
+      check_integer_operands(c, a.size() < 2 ? 1 : a[a.size() - 2], b.size() < 2 ? 1 : b.back()));
   c.set(0, DType::kInt32, std::move(out));
   return ok_status();
 }
@@ -129,6 +147,7 @@ Status attention_rule(RuleContext& c) {
     return c.fail("{} inputs, expected packed qkv or q, k and v", c.input_count());
   }
   for (size_t i = 0; i < c.input_count(); ++i) {
+    if (!c.has(i)) return c.fail("input {} is left out", i);
     if (c.rank(i) != 3 || !is_floating(c.type(i)) || c.type(i) != c.type(0)) {
       return c.fail("input {} is {} of {}, expected a floating NxTxC", i, dtype_name(c.type(i)),
                     shape_string(c.shape(i)));

@@ -94,10 +94,8 @@ Result<Entry> read_entry(const std::string& name, const Json& json, int64_t data
   }
   entry.begin = offsets[0];
   entry.end = offsets[1];
-  Shape others = entry.shape;  // a dimension of 0 must not hide what the others come to
-  for (int64_t& d : others) d = d == 0 ? 1 : d;
-  PARE_RETURN_IF_ERROR(checked_element_count(others).status());
-  const int64_t expected = element_count(entry.shape) * (dtype_bits(entry.type) / 8);
+  PARE_ASSIGN_OR_RETURN(const int64_t count, checked_element_count(entry.shape));
+  const int64_t expected = count * (dtype_bits(entry.type) / 8);
   if (entry.end - entry.begin != expected) {
     return corrupt(fmt::format("{} bytes of data, {} of {} needs {}", entry.end - entry.begin,
                                dtype_name(entry.type), shape_string(entry.shape), expected));

@@ -16,14 +16,6 @@
 namespace pare {
 namespace {
 
-// All sizes in range, and so their product; a zero does not excuse the others.
-Status check_sizes(const Node& node, const ValueInfo& info) {
-  Shape nonzero = info.shape;
-  for (int64_t& d : nonzero) d = d == 0 ? 1 : d;
-  return checked_element_count(nonzero).status().with_context(
-      fmt::format("node '{}' ({})", node.name, node.op));
-}
-
 Status add_inputs(const Graph& graph, int64_t batch, ValueInfos& infos) {
   for (const ValueInfo& input : graph.inputs) {
     ValueInfo info = input;
@@ -52,7 +44,9 @@ Status infer_node(const Graph& graph, const Node& node, Inference& inference) {
   RuleContext context(node, graph.opset, inference.infos, inference.known);
   PARE_RETURN_IF_ERROR(find_operator(node.domain, node.op)->rule(context));
   for (const ValueInfo& info : context.outputs()) {
-    PARE_RETURN_IF_ERROR(check_sizes(node, info));
+    PARE_RETURN_IF_ERROR(checked_element_count(info.shape)
+                             .status()
+                             .with_context(fmt::format("node '{}' ({})", node.name, node.op)));
   }
   std::vector<KnownValue> known;
   if (evaluate_known(context, known)) {
@@ -64,13 +58,6 @@ Status infer_node(const Graph& graph, const Node& node, Inference& inference) {
     if (!info.name.empty()) inference.infos[info.name] = std::move(info);
   }
   return ok_status();
-}
-
-bool has_open_batch(const Graph& graph) {
-  for (const ValueInfo& input : graph.inputs) {
-    if (!input.shape.empty() && input.shape[0] == kDynamic) return true;
-  }
-  return false;
 }
 
 Result<ValueInfos> merge(const Graph& graph, const ValueInfos& first, const ValueInfos& second) {
@@ -90,6 +77,13 @@ Result<ValueInfos> merge(const Graph& graph, const ValueInfos& first, const Valu
 }
 
 }  // namespace
+
+bool has_open_batch(const Graph& graph) {
+  for (const ValueInfo& input : graph.inputs) {
+    if (!input.shape.empty() && input.shape[0] == kDynamic) return true;
+  }
+  return false;
+}
 
 Result<Inference> infer_concrete(const Graph& graph, int64_t batch) {
   Inference inference;

@@ -19,6 +19,9 @@ inline constexpr int64_t kMaxOpset = 21;
 inline constexpr int64_t kFirstBatch = 1009;
 inline constexpr int64_t kSecondBatch = 1013;
 
+// Whether some input leaves the number of images open.
+bool has_open_batch(const Graph& graph);
+
 // Puts the inferred types and shapes into graph.outputs, whose names are already set.
 Status set_output_shapes(Graph& graph);
 

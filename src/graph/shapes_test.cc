@@ -274,6 +274,64 @@ TEST(Shapes, SizesThatOverflowAreRefused) {
   EXPECT_FALSE(zero.infer().ok());
 }
 
+TEST(Shapes, LogicIsForBools) {
+  Builder b;
+  b.input("x", {kDynamic, 4}).weights("w", {3}).add("Not", {"w"}, {"y"});
+  EXPECT_THAT(b.error(), HasSubstr("input 0 is float32, expected bool"));
+  Builder both;
+  both.input("x", {kDynamic, 4}).weights("w", {3}).weights("m", {3}, DType::kBool);
+  both.add("Or", {"m", "w"}, {"y"});
+  EXPECT_THAT(both.error(), HasSubstr("input 1 is float32, expected bool"));
+  Builder known;  // a target computed from bools: [1, 2]
+  known.input("x", {kDynamic, 4}).weights("no", {1}, DType::kBool).ints("two", {2});
+  known.add("Not", {"no"}, {"yes"}).add("Or", {"no", "yes"}, {"or"}).add("Max", {"or"}, {"max"});
+  known.add("Cast", {"max"}, {"one"}, {{"to", int64_t{7}}});
+  known.add("Concat", {"one", "two"}, {"target"}, {{"axis", int64_t{0}}});
+  known.weights("v", {1}).add("Expand", {"v", "target"}, {"y"});
+  EXPECT_EQ(known.shape("y"), (Shape{1, 2}));
+}
+
+TEST(Shapes, ParametersHaveTheSizesThatKernelsIndexThemBy) {
+  Builder clip;
+  clip.input("x", {kDynamic, 4}).weights("low", {4, 1, 1}).add("Clip", {"x", "low"}, {"y"});
+  EXPECT_THAT(clip.error(), HasSubstr("bound 1 has shape 4x1x1, expected one number"));
+  Builder product;
+  product.input("x", {kDynamic, 4}, DType::kUInt8).weights("w", {4, 8}, DType::kInt8);
+  product.weights("xz", {}, DType::kUInt8).weights("wz", {3}, DType::kInt8);
+  product.add("MatMulInteger", {"x", "w", "xz", "wz"}, {"y"});
+  EXPECT_THAT(product.error(), HasSubstr("zero point 3 is int8 of 3, expected int8 and 1 or 8"));
+  Builder conv;
+  conv.input("x", {kDynamic, 1, 4, 4}, DType::kUInt8).weights("w", {8, 1, 3, 3}, DType::kInt8);
+  conv.weights("xz", {}, DType::kInt8).add("ConvInteger", {"x", "w", "xz"}, {"y"});
+  EXPECT_THAT(conv.error(), HasSubstr("zero point 2 is int8 of scalar, expected uint8"));
+}
+
+TEST(Shapes, InputsLeftOutAreNotLookedFor) {
+  Builder b;
+  b.input("x", {kDynamic, 4}).add("Add", {"x", "x", ""}, {"y"});
+  EXPECT_THAT(b.error(), HasSubstr("its last input has no name"));
+  Node node;
+  node.inputs = {"x", "", "z", "", ""};
+  node.outputs = {"", ""};
+  node.drop_empty_ends();
+  EXPECT_EQ(node.inputs, (std::vector<std::string>{"x", "", "z"}));
+  EXPECT_EQ(node.outputs, std::vector<std::string>{""});
+}
+
+TEST(Shapes, NothingOverflowsOnTheWay) {
+  Builder range;
+  range.input("x", {kDynamic, 4}).integer("from", INT64_MIN).integer("to", INT64_MAX);
+  range.integer("step", int64_t{1} << 62).add("Range", {"from", "to", "step"}, {"y"});
+  EXPECT_EQ(range.shape("y"), Shape{4});
+  Builder window;
+  window.input("x", {kDynamic, 1, 8, 8}).input("w", {1, 1, int64_t{1} << 39, 1});
+  window.add("Conv", {"x", "w"}, {"y"}, {{"dilations", Ints{1 << 24, 1}}});
+  EXPECT_THAT(window.error(), HasSubstr("is out of range"));
+  Builder zero;  // 2^62 and 4 before the zero that makes it nothing
+  zero.input("x", {kDynamic, int64_t{1} << 62, 4, 0}).add("Flatten", {"x"}, {"y"});
+  EXPECT_THAT(zero.error(), HasSubstr("more than 2^40 elements"));
+}
+
 TEST(Operators, AreListedOnceAndFound) {
   std::vector<std::string> names;
   for (const Operator& op : all_operators()) {

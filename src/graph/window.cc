@@ -99,7 +99,8 @@ Result<Window> resolve_window(const Node& node, const Shape& input, int64_t kern
   std::array<Axis, 2> axes;
   for (size_t i = 0; i < 2; ++i) {
     axes[i] = {input[2 + i], kernel[i], strides[i], dilations[i], pads[i], pads[2 + i], 0};
-    if (axes[i].in < 1 || axes[i].in > kMaxWindowValue || axes[i].span() > kMaxWindowValue) {
+    if (axes[i].in < 1 || axes[i].in > kMaxWindowValue || axes[i].kernel > kMaxWindowValue ||
+        axes[i].span() > kMaxWindowValue) {
       return fail(node, fmt::format("an image of {} with a window of {} is out of range",
                                     shape_string(input), shape_string(kernel)));
     }

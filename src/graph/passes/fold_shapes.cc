@@ -15,8 +15,7 @@ struct Views {
 };
 
 Result<Views> infer_views(const Graph& graph) {
-  const bool open = !graph.inputs.empty() && !graph.inputs[0].shape.empty() &&
-                    graph.inputs[0].shape[0] == kDynamic;
+  const bool open = has_open_batch(graph);
   Views views;
   PARE_ASSIGN_OR_RETURN(views.first, infer_concrete(graph, open ? kFirstBatch : 1));
   if (open) {

@@ -183,7 +183,7 @@ Result<Graph> fuse_layer_norm(Graph graph) {
     if (!norm || !is_floating(infos.at(norm->x).type)) continue;
     const Shape& x = infos.at(norm->x).shape;
     // With the number of images among the normalised axes γ would have no fixed shape.
-    if (norm->axis == 0 && !x.empty() && x[0] == kDynamic) continue;
+    if (std::find(x.begin() + norm->axis, x.end(), kDynamic) != x.end()) continue;
     graph.nodes[i] = make_node(graph, before.nodes[i], *norm, infos);
   }
   remove_unused(graph);
