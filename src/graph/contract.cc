@@ -20,14 +20,10 @@ Status wrong(const char* key, const char* expected, const Json& found) {
                              found.dump(-1, ' ', false, Json::error_handler_t::replace), expected));
 }
 
-Status read_int(const Json& json, const char* key, int64_t least, int64_t& value) {
+Status read_int(const Json& json, const char* key, int64_t& value) {
   if (!json.contains(key)) return ok_status();
-  const Json& found = json[key];
-  if (!found.is_number_integer() || found.get<int64_t>() < least ||
-      found.get<int64_t>() > kMaxImageSide) {
-    return wrong(key, "a number of pixels or channels", found);
-  }
-  value = found.get<int64_t>();
+  if (!json[key].is_number_integer()) return wrong(key, "a whole number", json[key]);
+  value = json[key].get<int64_t>();
   return ok_status();
 }
 
@@ -38,27 +34,49 @@ Status read_bool(const Json& json, const char* key, bool& value) {
   return ok_status();
 }
 
-Status read_floats(const Json& json, const char* key, bool positive, std::vector<float>& values) {
+Status read_float(const Json& json, const char* key, float& value) {
   if (!json.contains(key)) return ok_status();
-  const char* expected = positive ? "a list of positive numbers" : "a list of numbers";
-  if (!json[key].is_array() || json[key].size() > 64) return wrong(key, expected, json[key]);
+  if (!json[key].is_number()) return wrong(key, "a number", json[key]);
+  value = json[key].get<float>();
+  return ok_status();
+}
+
+Status read_floats(const Json& json, const char* key, std::vector<float>& values) {
+  if (!json.contains(key)) return ok_status();
+  if (!json[key].is_array()) return wrong(key, "a list of numbers", json[key]);
   for (const Json& item : json[key]) {
-    const float value = item.is_number() ? item.get<float>() : NAN;
-    if (!std::isfinite(value) || (positive && value <= 0.0F)) return wrong(key, expected, item);
-    values.push_back(value);
+    if (!item.is_number()) return wrong(key, "a list of numbers", item);
+    values.push_back(item.get<float>());
   }
   return ok_status();
 }
 
 Status read_classes(const Json& json, std::vector<std::string>& classes) {
   if (!json.contains("classes")) return ok_status();
-  const Json& found = json["classes"];
-  if (!found.is_array() || found.size() > kMaxClasses) {
-    return corrupt("input contract: 'classes' is not a list of names");
-  }
-  for (const Json& item : found) {
+  if (!json["classes"].is_array()) return wrong("classes", "a list of names", json["classes"]);
+  for (const Json& item : json["classes"]) {
     if (!item.is_string()) return wrong("classes", "a list of names", item);
     classes.push_back(item.get<std::string>());
+  }
+  return ok_status();
+}
+
+Status check_size(const char* key, int64_t found, int64_t least) {
+  if (found >= least && found <= kMaxImageSide) return ok_status();
+  return corrupt(fmt::format("input contract: '{}' is {}, expected {} to {}", key, found, least,
+                             kMaxImageSide));
+}
+
+Status check_numbers(const char* key, const std::vector<float>& values, bool positive,
+                     int64_t channels) {
+  if (!values.empty() && static_cast<int64_t>(values.size()) != channels) {
+    return corrupt(fmt::format("input contract: {} values of '{}' for {} channels", values.size(),
+                               key, channels));
+  }
+  for (const float value : values) {
+    if (std::isfinite(value) && (!positive || value > 0.0F)) continue;
+    return corrupt(fmt::format("input contract: '{}' holds {}, expected {} numbers", key, value,
+                               positive ? "positive" : "finite"));
   }
   return ok_status();
 }
@@ -89,30 +107,38 @@ Result<InputContract> contract_from_json(const std::string& text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return corrupt("input contract: expected a JSON object");
   InputContract c;
-  PARE_RETURN_IF_ERROR(read_int(json, "channels", 1, c.channels));
-  PARE_RETURN_IF_ERROR(read_int(json, "height", 0, c.height));
-  PARE_RETURN_IF_ERROR(read_int(json, "width", 0, c.width));
+  PARE_RETURN_IF_ERROR(read_int(json, "channels", c.channels));
+  PARE_RETURN_IF_ERROR(read_int(json, "height", c.height));
+  PARE_RETURN_IF_ERROR(read_int(json, "width", c.width));
   PARE_RETURN_IF_ERROR(read_bool(json, "channels_last", c.channels_last));
   PARE_RETURN_IF_ERROR(read_bool(json, "bgr", c.bgr));
-  PARE_RETURN_IF_ERROR(read_int(json, "resize", 0, c.resize));
+  PARE_RETURN_IF_ERROR(read_int(json, "resize", c.resize));
   PARE_RETURN_IF_ERROR(read_bool(json, "float_input", c.float_input));
-  std::vector<float> scale;
-  if (json.contains("scale")) {
-    PARE_RETURN_IF_ERROR(read_floats(Json{{"scale", Json::array({json["scale"]})}}, "scale",
-                                     /*positive=*/true, scale));
-    c.scale = scale[0];
-  }
-  PARE_RETURN_IF_ERROR(read_floats(json, "mean", /*positive=*/false, c.mean));
-  PARE_RETURN_IF_ERROR(read_floats(json, "std", /*positive=*/true, c.std));
-  for (const auto* values : {&c.mean, &c.std}) {
-    if (!values->empty() && static_cast<int64_t>(values->size()) != c.channels) {
-      return corrupt(fmt::format("input contract: {} values of mean or std for {} channels",
-                                 values->size(), c.channels));
-    }
-  }
+  PARE_RETURN_IF_ERROR(read_float(json, "scale", c.scale));
+  PARE_RETURN_IF_ERROR(read_floats(json, "mean", c.mean));
+  PARE_RETURN_IF_ERROR(read_floats(json, "std", c.std));
   PARE_RETURN_IF_ERROR(read_bool(json, "outputs_probabilities", c.outputs_probabilities));
   PARE_RETURN_IF_ERROR(read_classes(json, c.classes));
+  PARE_RETURN_IF_ERROR(check_contract(c));
   return c;
+}
+
+Status check_contract(const InputContract& c) {
+  PARE_RETURN_IF_ERROR(check_size("channels", c.channels, 1));
+  PARE_RETURN_IF_ERROR(check_size("height", c.height, 0));
+  PARE_RETURN_IF_ERROR(check_size("width", c.width, 0));
+  PARE_RETURN_IF_ERROR(check_size("resize", c.resize, 0));
+  if (!std::isfinite(c.scale) || c.scale <= 0.0F) {
+    return corrupt(
+        fmt::format("input contract: 'scale' is {}, expected a positive number", c.scale));
+  }
+  PARE_RETURN_IF_ERROR(check_numbers("mean", c.mean, /*positive=*/false, c.channels));
+  PARE_RETURN_IF_ERROR(check_numbers("std", c.std, /*positive=*/true, c.channels));
+  if (c.classes.size() > kMaxClasses) {
+    return corrupt(fmt::format("input contract: {} classes, expected at most {}", c.classes.size(),
+                               kMaxClasses));
+  }
+  return ok_status();
 }
 
 InputContract contract_from_input(const Graph& graph) {

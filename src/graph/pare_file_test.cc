@@ -386,6 +386,21 @@ TEST(PareFile, SizesAreCheckedBeforeMemoryIsTaken) {
               HasSubstr("scaled storage does not go with int32"));
 }
 
+TEST(PareFile, AContractOutOfRangeIsRefused) {
+  const auto message = [](const std::function<void(InputContract&)>& change) {
+    Graph graph = formula_graph();
+    change(graph.contract);
+    return parsed(written(graph)).status().message();
+  };
+  EXPECT_THAT(message([](InputContract& c) { c.resize = INT64_MAX; }),
+              HasSubstr("input contract: 'resize' is 9223372036854775807"));
+  EXPECT_THAT(message([](InputContract& c) { c.height = -4; }), HasSubstr("'height' is -4"));
+  EXPECT_THAT(message([](InputContract& c) { c.mean = {0.5F}; }),
+              HasSubstr("1 values of 'mean' for 3 channels"));
+  EXPECT_THAT(message([](InputContract& c) { c.std[1] = 0; }), HasSubstr("'std' holds 0"));
+  EXPECT_THAT(message([](InputContract& c) { c.scale = NAN; }), HasSubstr("'scale' is nan"));
+}
+
 TEST(PareFile, DecodedTensorsStayWithinTheBound) {
   Graph graph = formula_graph();
   graph.initializers["zeros"] = Tensor(DType::kFloat32, {1 << 20});

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "graph/contract.h"
 #include "graph/onnx_types.h"
 
 namespace pare {
@@ -313,6 +314,7 @@ InputContract read_contract(Reader& r) {
     r.fail(fmt::format("unknown contract field '{}'; the file may be from a newer Pare",
                        fields.begin()->first));
   }
+  if (const Status sound = check_contract(c); !sound.ok()) r.fail(sound.message());
   return c;
 }
 
