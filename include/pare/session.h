@@ -23,7 +23,7 @@ struct SessionOptions {
   int threads = 0;  // 0: as many as there are cores
   // Highest instruction set to use: "baseline", "avx2", "avx_vnni", "avx512", "avx512_vnni",
   // "avx512_bf16", "amx"; empty: the best there is. One that the processor lacks is an error.
-  std::string cpu_level;
+  std::string cpu_level = {};
   // "float32": as the file says. "bfloat16" or "float16": weights and activations of float layers
   // are stored in that type, sums kept in float32.
   std::string precision = "float32";

@@ -8,7 +8,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 cmake --install "$build" --prefix "$folder/first" >/dev/null
 mv "$folder/first" "$folder/moved"
-cmake -S "$source/examples/embed" -B "$folder/build" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-Wall -Werror" \
+cmake -S "$source/examples/embed" -B "$folder/build" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror" \
   -DCMAKE_C_FLAGS="-Wall -Wextra -Werror" -DCMAKE_PREFIX_PATH="$folder/moved" >/dev/null
 cmake --build "$folder/build" >/dev/null
 
