@@ -167,7 +167,10 @@ class Gatherer {
 
 void compare_predictions(const PredictionsRecord& first, const PredictionsRecord& second,
                          Comparison& out) {
-  if (first.data_hash != second.data_hash || first.labels != second.labels) return;
+  if (first.data_hash != second.data_hash || first.labels != second.labels ||
+      first.classes != second.classes) {
+    return;
+  }
   int64_t both = 0, only_first = 0, only_second = 0, neither = 0, flips = 0;
   std::vector<int64_t> images(first.classes.size()), change(first.classes.size());
   for (size_t i = 0; i < first.labels.size(); ++i) {

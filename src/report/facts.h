@@ -53,7 +53,7 @@ struct Group {
   std::vector<ModelFacts> models;
   size_t baseline = 0;
 
-  // "alexnet (trained on …)".
+  // "alexnet, trained on …".
   std::string title() const;
   const ModelFacts& base() const { return models[baseline]; }
   // Batch sizes and thread counts that Pare was timed at, ascending.

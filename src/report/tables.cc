@@ -67,7 +67,7 @@ Result<std::string> make_text_tables(const std::vector<Record>& records) {
     }
     std::vector<Row> rows = {header};
     for (const ModelFacts& model : group.models) rows.push_back(table_row(group, model, threads));
-    out += (out.empty() ? "" : "\n") + group.title() + "\n" + aligned(rows);
+    out += (out.empty() ? "" : "\n") + ascii(group.title()) + "\n" + aligned(rows);
   }
   return out;
 }

@@ -71,6 +71,24 @@ TEST(ReportFactsTest, PredictionsOfOtherImagesAreNotCompared) {
   EXPECT_NEAR(*c.top1_change, -5.0, 1e-9);
 }
 
+// Records can be made by hand: the same images, but classes that the baseline does not have.
+TEST(ReportFactsTest, PredictionsOfOtherClassesAreNotCompared) {
+  std::vector<Record> records = report_fixture::whole_study();
+  for (Record& r : records) {
+    if (r.kind != "predictions" || r.fields["variant"] == "fp32") continue;
+    r.fields["classes"].push_back("one more");
+    for (auto& answer : r.fields["predicted"]) answer = r.fields["classes"].size() - 1;
+  }
+  const auto facts = gather_facts(records);
+  ASSERT_TRUE(facts.ok()) << facts.status().message();
+  for (const ModelFacts& model : facts->groups[0].models) {
+    if (&model != &facts->groups[0].base()) {
+      EXPECT_FALSE(model.against_baseline.flips.has_value());
+    }
+  }
+  EXPECT_TRUE(make_html_report(records).ok());
+}
+
 TEST(ReportFactsTest, TheLastOfTwoRecordsCounts) {
   std::vector<Record> records = report_fixture::small_study();
   for (size_t i = 0; i < records.size(); ++i) {
@@ -234,6 +252,17 @@ TEST(TextTablesTest, ShowTheTradeOff) {
               testing::ContainsRegex("int8 +85\\.00 \\([0-9.]+-[0-9.]+\\) +-5\\.00 +1\\.000 "
                                      "+15\\.00 +0\\.80 MB +5\\.00x +250 us +4\\.00x"));
   for (const char c : *tables) EXPECT_TRUE(c == '\n' || (c >= 0x20 && c < 0x7f));
+}
+
+TEST(TextTablesTest, ANameDoesNotSteerTheTerminal) {
+  std::vector<Record> records = report_fixture::small_study();
+  for (Record& r : records) {
+    if (r.fields.contains("net")) r.fields["net"] = "\x1b[2Jnet";
+  }
+  const auto tables = make_text_tables(records);
+  ASSERT_TRUE(tables.ok());
+  EXPECT_THAT(*tables, HasSubstr("?[2Jnet\n"));
+  EXPECT_EQ(tables->find('\x1b'), std::string::npos);
 }
 
 }  // namespace

@@ -19,7 +19,10 @@ std::map<int64_t, std::string> changed_answers(const Group& group, size_t index)
   std::map<int64_t, std::string> variants;
   const PredictionsRecord& base = *group.base().predictions;
   for (const ModelFacts& model : group.models) {
-    if (!model.predictions || model.predictions->data_hash != base.data_hash) continue;
+    if (!model.predictions || model.predictions->data_hash != base.data_hash ||
+        model.predictions->classes != base.classes) {
+      continue;
+    }
     if (index >= model.predictions->predicted.size()) continue;
     const int64_t answer = model.predictions->predicted[index];
     if (answer == base.predicted[index]) continue;
