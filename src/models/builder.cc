@@ -78,13 +78,25 @@ GraphBuilder::GraphBuilder(std::string name, const ModelOptions& options, int64_
     options_.std = large ? std::vector<float>{0.229F, 0.224F, 0.225F}
                          : std::vector<float>{0.2470F, 0.2435F, 0.2616F};
   }
-  if (options_.mean.size() != 3 || options_.std.size() != 3) {
-    fail(
-        fmt::format("{} means and {} standard deviations: expected 3 of each, for red, green, blue",
-                    options_.mean.size(), options_.std.size()));
+  check_normalisation();
+}
+
+void GraphBuilder::check_normalisation() {
+  for (auto* values : {&options_.mean, &options_.std}) {
+    if (values->size() == 1) *values = std::vector<float>(3, values->front());
+    if (values->size() != 3) {
+      fail(fmt::format("{} {}: expected one, or 3 for red, green and blue", values->size(),
+                       values == &options_.mean ? "means" : "standard deviations"));
+      values->assign(3, 1.0F);
+    }
+  }
+  for (const float m : options_.mean) {
+    if (!std::isfinite(m)) fail(fmt::format("mean {}: must be finite", m));
   }
   for (const float s : options_.std) {
-    if (!(s > 0.0F)) fail(fmt::format("standard deviation {}: must be positive", s));
+    if (!(s > 0.0F) || std::isinf(s)) {
+      fail(fmt::format("standard deviation {}: must be positive", s));
+    }
   }
 }
 

@@ -111,6 +111,7 @@ class GraphBuilder {
 
  private:
   void fail(const std::string& what);
+  void check_normalisation();
   void draw(Tensor& tensor, const std::string& name, const Init& init) const;
 
   Graph graph_;

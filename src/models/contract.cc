@@ -4,7 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
+
+#include "graph/contract.h"
 
 namespace pare {
 namespace {
@@ -21,6 +24,7 @@ class Attacher {
     PARE_RETURN_IF_ERROR(check_numbers());
     fill_contract();
     if (!options_.keep_input) rewrite_input();
+    PARE_RETURN_IF_ERROR(check_contract(graph_.contract));
     PARE_RETURN_IF_ERROR(check_graph(graph_));
     return ImportedModel{std::move(graph_), std::move(notes_)};
   }
@@ -141,15 +145,28 @@ class Attacher {
                         list->size(), channels));
       }
     }
-    for (const float s : options_.std) {
-      if (!(s > 0.0F))
-        return invalid_argument(fmt::format("standard deviation {}: must be positive", s));
-    }
+    PARE_RETURN_IF_ERROR(check_finite());
     const int64_t classes = class_count();
     const auto named = static_cast<int64_t>(options_.classes.size());
     if (named != 0 && classes != named) {
       return invalid_argument(
           fmt::format("{} class names for a model of {} classes", named, classes));
+    }
+    return ok_status();
+  }
+
+  // NaN and infinity pass for numbers on a command line.
+  Status check_finite() const {
+    const float scale = options_.scale.value_or(1.0F);
+    if (!(scale > 0.0F) || std::isinf(scale)) {
+      return invalid_argument(fmt::format("scale {}: must be positive", scale));
+    }
+    for (const float m : options_.mean) {
+      if (!std::isfinite(m)) return invalid_argument(fmt::format("mean {}: must be finite", m));
+    }
+    for (const float s : options_.std) {
+      if (s > 0.0F && !std::isinf(s)) continue;
+      return invalid_argument(fmt::format("standard deviation {}: must be positive", s));
     }
     return ok_status();
   }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "models/models.h"
 
 namespace pare {
@@ -104,6 +106,8 @@ TEST(Contract, GuessesNothing) {
   EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {}), HasSubstr("say how pixels become them"));
   EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {.mean = {1, 2}}), HasSubstr("2 values for 3"));
   EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {.std = {0}}), HasSubstr("must be positive"));
+  EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {.scale = 0.0F}), HasSubstr("scale 0"));
+  EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {.mean = {NAN}}), HasSubstr("mean nan"));
   EXPECT_THAT(refusal(foreign({1, 8, 8, 3}), {.scale = 1.0F}),
               HasSubstr("8 channels in layout nchw"));
   EXPECT_THAT(refusal(foreign({1, 3, 8, 8}), {.scale = 1.0F, .classes = {"a"}}),

@@ -16,9 +16,9 @@ struct ModelOptions {
   int64_t classes = 10;
   int64_t image_size = 0;  // 0: the model's own
   uint64_t seed = 0;
-  // Per-channel mean and standard deviation of pixels in 0 … 1, put into the graph's first nodes.
-  // Empty: CIFAR-10's (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616) for small images and
-  // ImageNet's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) from 64 pixels on.
+  // Mean and standard deviation of pixels in 0 … 1, one for each channel or one for all, put into
+  // the graph's first nodes. Empty: CIFAR-10's (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+  // for small images and ImageNet's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225) from 64 pixels on.
   std::vector<float> mean = {};
   std::vector<float> std = {};
   // Builds the form that trains best (batch norm behind convolutions, which folds away); the

@@ -91,6 +91,10 @@ TEST(Models, NormaliseInTheirFirstNodes) {
   const Graph large = build("vit-ti/16", {});
   const float red = large.initializers.at("preprocess.shift").values<float>()[0];
   EXPECT_NEAR(red, -0.485 / 0.229, 1e-6);
+  const Graph one = build("alexnet", {.mean = {0.5F}, .std = {0.25F}});
+  for (const float value : one.initializers.at("preprocess.shift").values<float>()) {
+    EXPECT_FLOAT_EQ(value, -2.0F);
+  }
 }
 
 TEST(Models, WeightsDependOnTheSeedAndTheNameAlone) {
@@ -145,8 +149,8 @@ TEST(Models, RefuseImagesThatAreTooSmallAndWrongOptions) {
   EXPECT_THAT(message("alexnet", {.classes = 0}), testing::HasSubstr("0 classes"));
   EXPECT_THAT(message("vit-seed", {.std = {1, 0, 1}, .zero_weights = true}),
               testing::HasSubstr("standard deviation 0"));
-  EXPECT_THAT(message("vit-seed", {.mean = {1}, .zero_weights = true}),
-              testing::HasSubstr("expected 3"));
+  EXPECT_THAT(message("vit-seed", {.mean = {1, 2}, .zero_weights = true}),
+              testing::HasSubstr("2 means: expected one, or 3"));
 }
 
 }  // namespace
