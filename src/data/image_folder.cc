@@ -85,9 +85,11 @@ Inspection inspect(const FolderListing& listing, const ImageFit& fit, int thread
 }
 
 // Inspections of folders too large to keep in memory are stored, for it takes as long as an epoch.
-// The key is every file's path, size and time of change.
-std::string inspection_key(const FolderListing& listing) {
-  std::string text = listing.root;
+// The key is every file's path, size and time of change, and the fit: a picture may be too narrow
+// for one size and not for another.
+std::string inspection_key(const FolderListing& listing, const ImageFit& fit) {
+  std::string text =
+      fmt::format("{} {}x{}x{} {}", listing.root, fit.channels, fit.height, fit.width, fit.resize);
   for (const LabelledFile& file : listing.files) {
     struct stat info {};
     stat((listing.root + "/" + file.path).c_str(), &info);
@@ -113,7 +115,8 @@ bool load_inspection(const std::string& path, Inspection& found) {
 }
 
 Inspection stored_inspection(const FolderListing& listing, const FolderOptions& options) {
-  const std::string path = cache_folder() + "/inspected/" + inspection_key(listing) + ".txt";
+  const std::string path =
+      cache_folder() + "/inspected/" + inspection_key(listing, options.fit) + ".txt";
   const size_t count = listing.files.size();
   Inspection found{std::vector<std::string>(count), std::vector<std::string>(count)};
   if (load_inspection(path, found)) return found;

@@ -7,7 +7,7 @@
 // images that were added since are drawn for and appended, so that none ever changes sides.
 //
 // Every picture is decoded once, in parallel, when the folder is opened; broken ones are left out,
-// named and counted (or, with `strict`, an error). If all fit into kMemoryBudget they are kept,
+// named and counted (or, with `strict`, an error). If all fit into the memory budget they are kept,
 // otherwise they are decoded again each time they are read.
 #ifndef PARE_DATA_IMAGE_FOLDER_H_
 #define PARE_DATA_IMAGE_FOLDER_H_

@@ -200,7 +200,11 @@ TEST_F(ImageFolder, LargeFoldersAreReadFromFiles) {
       EXPECT_EQ(pixels_of(**from_files, i), pixels_of(**kept, i));
     }
   }
-  EXPECT_FALSE(fs::is_empty(folder_.path("cache/pare/inspected")));
+  // Another size is another inspection: what can be fitted depends on it.
+  options.fit = {3, 4, 4, 4};
+  ASSERT_TRUE(open_image_files(*listing, options, warnings).ok());
+  const fs::directory_iterator inspected(folder_.path("cache/pare/inspected"));
+  EXPECT_EQ(std::distance(begin(inspected), end(inspected)), 2);
 }
 
 TEST_F(ImageFolder, ThreadsChangeNothing) {
