@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/numerals.h"
 #include "cli/command.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/progress_line.h"
 #include "cli/table.h"
-#include "data/memory_dataset.h"
 #include "measure/accuracy.h"
 #include "measure/paired.h"
 
@@ -47,7 +47,7 @@ Result<Row> evaluate_model(const std::string& path, const Options& o, ModelImage
   ProgressLine progress(stderr_is_terminal(), ProgressLine::Elsewhere::kQuiet);
   options.progress = [&](int64_t done, int64_t total) {
     progress.show([&](size_t) {
-      return fmt::format("{} {} {} images", path, progress_bar(done, total), grouped(done));
+      return fmt::format("{} {} {} images", path, progress_bar(done, total), with_thousands(done));
     });
   };
   Result<Evaluation> evaluation = evaluate(model.session, **data, options);
@@ -117,7 +117,7 @@ void print_table(const std::vector<Row>& rows) {
     std::vector<std::string> cells = {
         a.id.model,
         a.precision,
-        grouped(a.images),
+        with_thousands(a.images),
         fmt::format("{:.2f}", a.top1),
         fmt::format("{:.2f} to {:.2f}", a.top1_low, a.top1_high),
         fmt::format("{:.2f}", a.top5),

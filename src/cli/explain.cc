@@ -6,12 +6,12 @@
 #include <numeric>
 #include <vector>
 
+#include "base/numerals.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/table.h"
-#include "data/memory_dataset.h"
 #include "measure/latency.h"
 #include "report/format.h"
 
@@ -78,8 +78,12 @@ void print_table(const MeasuredModel& model, const Options& o, const Explanation
   Table table(std::move(titles));
   for (size_t i = 0; i < e.layers.size(); ++i) {
     const LayerPlan& l = e.layers[i];
-    std::vector<std::string> cells = {
-        std::to_string(i + 1), l.operation, l.kernel, l.macs == 0 ? "" : grouped(l.macs), "", ""};
+    std::vector<std::string> cells = {std::to_string(i + 1),
+                                      l.operation,
+                                      l.kernel,
+                                      l.macs == 0 ? "" : with_thousands(l.macs),
+                                      "",
+                                      ""};
     if (l.weight_bytes > 0) {
       cells[4] = bytes_text(l.weight_bytes);
       cells[5] = fmt::format("{:.0f} %", 100 * l.weight_density);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/numerals.h"
 #include "cli/command.h"
 #include "cli/table.h"
 #include "graph/model_file.h"

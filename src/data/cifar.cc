@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/numerals.h"
 
 namespace pare {
 namespace {
@@ -48,15 +49,16 @@ Result<std::shared_ptr<const MemoryDataset>> read_files(
     PARE_ASSIGN_OR_RETURN(const int64_t found, file_size(path));
     if (found != expected) {
       return corrupt(fmt::format("{}: expected {} bytes ({} images of {}), found {}", path,
-                                 grouped(expected), grouped(records_per_file),
-                                 layout.label_bytes + kShape.size(), grouped(found)));
+                                 with_thousands(expected), with_thousands(records_per_file),
+                                 layout.label_bytes + kShape.size(), with_thousands(found)));
     }
     PARE_ASSIGN_OR_RETURN(const auto bytes, read_file(path, expected));
     PARE_RETURN_IF_ERROR(
         parse_cifar_records(bytes, layout, records_per_file, path, pixels, labels));
   }
-  return MemoryDataset::create(kShape, std::move(pixels), std::move(labels), classes,
-                               fmt::format("{} {}, {} images", layout.name, split, grouped(total)));
+  return MemoryDataset::create(
+      kShape, std::move(pixels), std::move(labels), classes,
+      fmt::format("{} {}, {} images", layout.name, split, with_thousands(total)));
 }
 
 }  // namespace

@@ -238,12 +238,5 @@ TEST(MemoryDataset, RefusesWrongSizesAndLabels) {
   EXPECT_TRUE(MemoryDataset::create({3, 1, 1}, {1, 2, 3}, {0}, {"a"}, "x").ok());
 }
 
-TEST(Grouped, PutsCommas) {
-  EXPECT_EQ(grouped(0), "0");
-  EXPECT_EQ(grouped(999), "999");
-  EXPECT_EQ(grouped(-1000), "-1,000");
-  EXPECT_EQ(grouped(12345678), "12,345,678");
-}
-
 }  // namespace
 }  // namespace pare

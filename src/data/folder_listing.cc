@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "data/image_folder.h"
-#include "data/memory_dataset.h"
 
 namespace pare {
 namespace {

@@ -12,6 +12,7 @@
 
 #include "base/assets.h"
 #include "base/file.h"
+#include "base/numerals.h"
 #include "base/thread_pool.h"
 #include "data/dataset_kind.h"
 #include "data/memory_dataset.h"
@@ -286,8 +287,8 @@ Result<std::shared_ptr<const Dataset>> open_image_files(const FolderListing& lis
     identity += fmt::format(" {} {}", listing.files[i].label, found.hashes[i]);
   }
   const std::string description =
-      fmt::format("{}, {} images{}", options.description, grouped(count - broken),
-                  broken > 0 ? fmt::format(" ({} broken left out)", grouped(broken)) : "");
+      fmt::format("{}, {} images{}", options.description, with_thousands(count - broken),
+                  broken > 0 ? fmt::format(" ({} broken left out)", with_thousands(broken)) : "");
   if (!keep) {
     return std::shared_ptr<const Dataset>(std::make_shared<FileDataset>(
         std::move(sound), fit, description, hash_bytes(std::as_bytes(std::span(identity)))));

@@ -56,12 +56,4 @@ Status check_read(const Dataset& dataset, int64_t i, size_t room_bytes) {
   return ok_status();
 }
 
-std::string grouped(int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3) {
-    digits.insert(static_cast<size_t>(i), 1, ',');
-  }
-  return digits;
-}
-
 }  // namespace pare

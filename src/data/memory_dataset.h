@@ -44,9 +44,6 @@ class MemoryDataset : public Dataset {
 // The checks that read_image() of every kind makes: position in range, room for one image.
 Status check_read(const Dataset& dataset, int64_t i, size_t room_bytes);
 
-// 12345 -> "12,345".
-std::string grouped(int64_t number);
-
 }  // namespace pare
 
 #endif  // PARE_DATA_MEMORY_DATASET_H_

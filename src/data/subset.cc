@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/numerals.h"
 #include "base/rng.h"
 #include "data/dataset.h"
 #include "data/memory_dataset.h"
@@ -84,9 +85,9 @@ Result<std::shared_ptr<const Dataset>> balanced_subset(const std::shared_ptr<con
     return invalid_argument(fmt::format("{}: {} {} asked for, expected 1 to {}",
                                         base->description(), count, what, base->size()));
   }
-  return subset(
-      base, draw_balanced(*base, count, seed),
-      fmt::format("{} {} of: {} (seed {})", grouped(count), what, base->description(), seed));
+  return subset(base, draw_balanced(*base, count, seed),
+                fmt::format("{} {} of: {} (seed {})", with_thousands(count), what,
+                            base->description(), seed));
 }
 
 Result<HeldOut> hold_out(const std::shared_ptr<const Dataset>& base, int64_t count, uint64_t seed) {
@@ -100,9 +101,11 @@ Result<HeldOut> hold_out(const std::shared_ptr<const Dataset>& base, int64_t cou
     if (!std::binary_search(held.begin(), held.end(), i)) kept.push_back(i);
   }
   const std::string which = fmt::format("{} (seed {})", base->description(), seed);
-  const std::string kept_text = fmt::format("{} of: {}", grouped(base->size() - count), which);
-  return HeldOut{subset(base, std::move(kept), kept_text),
-                 subset(base, held, fmt::format("{} held out of: {}", grouped(count), which))};
+  const std::string kept_text =
+      fmt::format("{} of: {}", with_thousands(base->size() - count), which);
+  return HeldOut{
+      subset(base, std::move(kept), kept_text),
+      subset(base, held, fmt::format("{} held out of: {}", with_thousands(count), which))};
 }
 
 }  // namespace pare

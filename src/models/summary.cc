@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "base/numerals.h"
 #include "graph/cost.h"
 
 namespace pare {
@@ -186,16 +187,6 @@ class Summariser {
 };
 
 }  // namespace
-
-std::string with_thousands(int64_t value) {
-  std::string digits = fmt::format("{}", value);
-  const size_t first = digits[0] == '-' ? 1 : 0;
-  for (size_t i = digits.size(); i > first + 3;) {
-    i -= 3;
-    digits.insert(i, ",");
-  }
-  return digits;
-}
 
 Result<Summary> summarise(const Graph& graph) { return Summariser(graph).run(); }
 

@@ -35,9 +35,6 @@ struct Summary {
 
 Result<Summary> summarise(const Graph& graph);
 
-// "23,490,378"
-std::string with_thousands(int64_t value);
-
 }  // namespace pare
 
 #endif  // PARE_MODELS_SUMMARY_H_

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/numerals.h"
 #include "models/models.h"
 
 namespace pare {
@@ -70,13 +71,6 @@ TEST(Summary, OfVitSeedHasThePublishedCounts) {
       EXPECT_EQ(row.macs, 25 * 64 * 768 + 25 * 256 * 64 + 4 * 25 * 25 * 64 * 2);
     }
   }
-}
-
-TEST(Summary, WritesThousands) {
-  EXPECT_EQ(with_thousands(0), "0");
-  EXPECT_EQ(with_thousands(999), "999");
-  EXPECT_EQ(with_thousands(1000), "1,000");
-  EXPECT_EQ(with_thousands(-1234567), "-1,234,567");
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "base/numerals.h"
+
 namespace pare {
 namespace {
 
@@ -52,11 +54,8 @@ std::string factor_text(double factor) {
 }
 
 std::string count_text(int64_t count) {
-  std::string text = fmt::format("{}", std::abs(count));
-  for (auto i = static_cast<int64_t>(text.size()) - 3; i > 0; i -= 3) {
-    text.insert(static_cast<size_t>(i), ",");
-  }
-  return count < 0 ? "−" + text : text;
+  const std::string text = with_thousands(count);
+  return count < 0 ? "−" + text.substr(1) : text;
 }
 
 std::string p_value_text(double p) {
