@@ -11,7 +11,6 @@
 #include "pare/session.h"
 
 #include "base/file.h"
-#include "compress/calibrate.h"
 #include "compress/toy.h"
 #include "graph/model_file.h"
 #include "testing/files.h"
@@ -22,6 +21,8 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing_files::TemporaryFolder;
+using toy::logits;
+using toy::snr_db;
 
 Graph compressed(const std::string& recipe, const CompressContext& context = toy::context(),
                  const Graph& graph = toy::net()) {
@@ -35,24 +36,6 @@ Status refusal(const Graph& graph, const std::string& recipe,
   const auto result = compress(graph, *parse_recipe(recipe), context);
   EXPECT_FALSE(result.ok()) << recipe;
   return result.status();
-}
-
-std::vector<float> logits(const Graph& graph) {
-  ForwardOptions options;
-  options.threads = 1;
-  const auto y = forward(graph, *toy::images(40, 99), options);
-  EXPECT_TRUE(y.ok()) << y.status().message();
-  return y.ok() ? to_float_vector(*y) : std::vector<float>();
-}
-
-double snr(const std::vector<float>& want, const std::vector<float>& got) {
-  double signal = 0;
-  double noise = 1e-30;
-  for (size_t i = 0; i < want.size(); ++i) {
-    signal += static_cast<double>(want[i]) * want[i];
-    noise += std::pow(static_cast<double>(want[i]) - got[i], 2);
-  }
-  return 10 * std::log10(signal / noise);
 }
 
 std::string file_of(const Graph& graph, const std::string& ending) {
@@ -140,7 +123,7 @@ TEST(Compress, MethodsCombine) {
     const std::string recipe = floats + stored;
     const Graph graph = compressed(recipe);
     ASSERT_TRUE(check_graph(graph).ok()) << recipe;
-    EXPECT_GT(snr(pruned, logits(graph)), 20) << recipe;
+    EXPECT_GT(snr_db(pruned, logits(graph)), 20) << recipe;
     const TemporaryFolder folder;
     ASSERT_TRUE(save_model(graph, folder.path("a.onnx")).ok());
     ASSERT_TRUE(save_model(graph, folder.path("a.pare")).ok());
@@ -157,7 +140,7 @@ TEST(Compress, MethodsCombine) {
 // A second round finds float32 weights where the first one left 16 bits.
 TEST(Compress, HalfPrecisionModelsCanBeCompressedAgain) {
   const Graph half = compressed("fp16", {});
-  EXPECT_GT(snr(logits(toy::net()), logits(compressed("int8", toy::context(), half))), 25);
+  EXPECT_GT(snr_db(logits(toy::net()), logits(compressed("int8", toy::context(), half))), 25);
 }
 
 TEST(Compress, SameBytesForAnyNumberOfThreads) {

@@ -90,8 +90,9 @@ struct CompressContext {
   std::shared_ptr<std::map<std::string, std::vector<DamageCurve>>> damage_cache;
 
   // What steps leave for those that follow; compress() sets the first before the first step.
-  Graph original;                       // prepared, before any step: the teacher
-  Graph unpruned;                       // before the last pruning step; empty nodes: none yet
+  Graph original;  // prepared, before any step: the teacher
+  // Before the last pruning step; no nodes: none yet, or one that was trained since.
+  Graph unpruned;
   std::map<std::string, Tensor> masks;  // weight name -> uint8, 1 keeps
   RecipeStepReport* report = nullptr;   // of the step at work
 

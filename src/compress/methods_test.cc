@@ -12,6 +12,7 @@
 #include "compress/layers.h"
 #include "compress/prune.h"
 #include "compress/toy.h"
+#include "graph/pare_scaled.h"
 
 namespace pare {
 namespace {
@@ -19,6 +20,8 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using toy::logits;
+using toy::snr_db;
 
 Compressed compressed(const Graph& graph, const std::string& recipe,
                       const CompressContext& context = toy::context()) {
@@ -27,25 +30,6 @@ Compressed compressed(const Graph& graph, const std::string& recipe,
   auto result = compress(graph, *parsed, context);
   EXPECT_TRUE(result.ok()) << recipe << ": " << result.status().message();
   return result.ok() ? *std::move(result) : Compressed{};
-}
-
-std::vector<float> logits(const Graph& graph, int64_t images = 40) {
-  ForwardOptions options;
-  options.threads = 1;
-  const auto y = forward(graph, *toy::images(images, 99), options);
-  EXPECT_TRUE(y.ok()) << y.status().message();
-  return y.ok() ? to_float_vector(*y) : std::vector<float>();
-}
-
-// Signal to noise of `got` against `want`, in dB.
-double snr(const std::vector<float>& want, const std::vector<float>& got) {
-  double signal = 0;
-  double noise = 1e-30;
-  for (size_t i = 0; i < want.size(); ++i) {
-    signal += static_cast<double>(want[i]) * want[i];
-    noise += std::pow(static_cast<double>(want[i]) - got[i], 2);
-  }
-  return 10 * std::log10(signal / noise);
 }
 
 const Node* node_of(const Graph& graph, const std::string& name) {
@@ -230,7 +214,7 @@ TEST(Int8, EveryRangeRuleKeepsTheAnswers) {
   const std::vector<float> want = logits(graph);
   for (const char* range : {"minmax", "percentile", "mse", "entropy"}) {
     const Compressed int8 = compressed(graph, std::string("int8,range=") + range);
-    EXPECT_GT(snr(want, logits(int8.graph)), 25) << range;
+    EXPECT_GT(snr_db(want, logits(int8.graph)), 25) << range;
     EXPECT_THAT(int8.steps[0].warnings, IsEmpty()) << range;
   }
 }
@@ -289,7 +273,7 @@ TEST(Int8Dynamic, DenseLayersInIntegersWithoutImages) {
   EXPECT_NE(dynamic.graph.find_initializer("conv2.weight"), nullptr);
   EXPECT_EQ(dynamic.graph.find_initializer("fc1.weight"), nullptr);
   EXPECT_EQ(dynamic.graph.find_initializer("fc2.weight"), nullptr);
-  EXPECT_GT(snr(logits(graph), logits(dynamic.graph)), 30);
+  EXPECT_GT(snr_db(logits(graph), logits(dynamic.graph)), 30);
   const Compressed one = compressed(graph, "int8-dynamic,skip=fc1", {});
   EXPECT_NE(one.graph.find_initializer("fc1.weight"), nullptr);
 }
@@ -301,8 +285,8 @@ TEST(Int8Dynamic, FactorsOfGemmAreKept) {
     node.attributes["alpha"] = 0.5F;
     node.attributes["beta"] = 3.0F;
   }
-  EXPECT_GT(snr(logits(graph), logits(compressed(graph, "int8-dynamic", {}).graph)), 30);
-  EXPECT_GT(snr(logits(graph), logits(compressed(graph, "int8").graph)), 25);
+  EXPECT_GT(snr_db(logits(graph), logits(compressed(graph, "int8-dynamic", {}).graph)), 30);
+  EXPECT_GT(snr_db(logits(graph), logits(compressed(graph, "int8").graph)), 25);
 }
 
 // ---- prune ----
@@ -388,6 +372,17 @@ TEST(Prune, SensitivityDoesLessDamageThanUniform) {
   EXPECT_LT(damage("prune:0.6"), damage("prune:0.6,share=uniform"));
 }
 
+TEST(Prune, SensitivityRefusesAnswersThatAreNotFinite) {
+  Graph graph = toy::net();
+  for (const char* weight : {"conv2.weight", "fc1.weight"}) {
+    for (float& w : graph.initializers[weight].mutable_values<float>()) w *= 1e30F;
+  }
+  const auto pruned = compress(graph, *parse_recipe("prune:0.5"), toy::context());
+  ASSERT_FALSE(pruned.ok());
+  EXPECT_EQ(pruned.status().code(), StatusCode::kNumeric);
+  EXPECT_THAT(pruned.status().message(), HasSubstr("NaN or infinite"));
+}
+
 TEST(Prune, SkippedLayersStayWhole) {
   const Compressed pruned = compressed(toy::net(), "prune:0.5,share=uniform,skip=conv1;fc2", {});
   EXPECT_EQ(zeros_of(pruned.graph, "conv1.weight"), 0);
@@ -401,94 +396,59 @@ TEST(Prune, BeyondWhatLayersMayLose) {
   EXPECT_EQ(all_zeros(pruned.graph), std::llround(0.99 * kAll));
 }
 
-// ---- finetune, with a trainer that keeps a record ----
+// ---- round ----
 
-class FakeTrainer : public Trainer {
- public:
-  Result<Graph> finetune(const Graph& graph, const Dataset& train,
-                         const FinetuneOptions& options) override {
-    started_from = graph;
-    teacher = *options.teacher;
-    seen = options;
-    images = train.size();
-    Graph current = graph;
-    // "Trains": every weight grows a little; masks hold as they come.
-    for (const double progress : {0.0, 0.35, 0.7, 1.0}) {
-      for (const std::string& name : kWeights) {
-        for (float& w : current.initializers[name].mutable_values<float>()) w *= 1.01F;
-      }
-      if (!options.masks) continue;
-      auto masks = options.masks(progress, current);
-      if (!masks.ok()) return masks.status();
-      auto& shares = masked.emplace_back();
-      for (const auto& [name, mask] : *masks) {
-        const auto keep = mask.values<uint8_t>();
-        shares[name] = static_cast<double>(std::count(keep.begin(), keep.end(), 0)) /
-                       static_cast<double>(keep.size());
-        current.initializers[name] = apply_mask(current.initializers[name], mask);
-      }
+TEST(Round, WeightsBecomeWholeMultiplesOfAScaleAChannel) {
+  const Graph graph = toy::net();
+  const Compressed rounded = compressed(graph, "round", {});
+  for (const std::string& name : kWeights) {
+    const Tensor& before = *graph.find_initializer(name);
+    const Tensor& after = *rounded.graph.find_initializer(name);
+    EXPECT_FALSE(find_scaled(before)) << name;
+    const auto scaled = find_scaled(after);
+    ASSERT_TRUE(scaled) << name;
+    const int axis = name == "fc2.weight" ? 1 : 0;
+    EXPECT_EQ(scaled->last_axis, axis == 1) << name;
+    for_each_weight(before, axis, [&](int64_t c, int64_t i) {
+      const auto at = static_cast<size_t>(i);
+      const float half = 0.5F * scaled->scales[static_cast<size_t>(c)];
+      EXPECT_NEAR(after.values<float>()[at], before.values<float>()[at], 1.0001F * half) << name;
+    });
+  }
+  EXPECT_EQ(to_float_vector(*rounded.graph.find_initializer("fc1.bias")),
+            to_float_vector(*graph.find_initializer("fc1.bias")));
+  EXPECT_GT(snr_db(logits(graph), logits(rounded.graph)), 30);
+  ASSERT_EQ(rounded.steps[0].layers.size(), 4U);
+  for (const auto& facts : rounded.steps[0].layers) {
+    EXPECT_GT(facts["signal_to_noise_db"].get<double>(), 33) << facts["layer"];
+  }
+}
+
+TEST(Round, ASecondTimeChangesNothing) {
+  for (const char* first : {"round", "prune:0.5,share=uniform+round"}) {
+    const Graph once = compressed(toy::net(), first, {}).graph;
+    const Compressed twice = compressed(once, "round", {});
+    EXPECT_THAT(twice.steps[0].summary, HasSubstr("already")) << first;
+    for (const std::string& name : kWeights) {
+      EXPECT_EQ(to_float_vector(*twice.graph.find_initializer(name)),
+                to_float_vector(*once.find_initializer(name)));
     }
-    return current;
-  }
-
-  Graph started_from;
-  Graph teacher;
-  FinetuneOptions seen;
-  int64_t images = 0;
-  std::vector<std::map<std::string, double>> masked;  // share removed, at each progress
-};
-
-TEST(Finetune, GradualFromTheUnprunedModel) {
-  FakeTrainer trainer;
-  CompressContext context = toy::context();
-  context.trainer = &trainer;
-  context.seed = 5;
-  const Compressed tuned =
-      compressed(toy::net(), "prune:0.8,share=uniform+finetune:3,lr=0.002", context);
-  EXPECT_EQ(trainer.seen.epochs, 3);
-  EXPECT_EQ(trainer.seen.learning_rate, 0.002);
-  EXPECT_EQ(trainer.seen.seed, 5U);
-  EXPECT_EQ(trainer.images, context.train->size());
-  // Starts from whole weights, with the unpruned model as the teacher.
-  for (const std::string& name : kWeights) {
-    EXPECT_EQ(count_zeros(*trainer.started_from.find_initializer(name)), 0) << name;
-    EXPECT_EQ(to_float_vector(*trainer.teacher.find_initializer(name)),
-              to_float_vector(*toy::net().find_initializer(name)));
-  }
-  // s(p) = 0.8 (1 - (1 - p / 0.7)^3)
-  ASSERT_EQ(trainer.masked.size(), 4U);
-  for (const std::string& name : kWeights) {
-    EXPECT_EQ(trainer.masked[0][name], 0) << name;
-    EXPECT_NEAR(trainer.masked[1][name], 0.8 * 0.875, 0.01) << name;
-    EXPECT_NEAR(trainer.masked[2][name], 0.8, 0.01) << name;
-    EXPECT_NEAR(trainer.masked[3][name], 0.8, 0.01) << name;
-    const Tensor& weight = *tuned.graph.find_initializer(name);
-    EXPECT_EQ(count_zeros(weight), std::llround(0.8 * static_cast<double>(weight.size()))) << name;
   }
 }
 
-TEST(Finetune, FromThePrunedModelKeepsItsMasks) {
-  FakeTrainer trainer;
-  CompressContext context = toy::context();
-  context.trainer = &trainer;
-  const Compressed tuned =
-      compressed(toy::net(), "prune:0.5,share=uniform+finetune:1,from=pruned", context);
-  const Compressed pruned = compressed(toy::net(), "prune:0.5,share=uniform", {});
+TEST(Round, SkippedLayersStayAsTheyAre) {
+  const Graph graph = toy::net();
+  const Compressed rounded = compressed(graph, "round,skip=conv2;fc1.weight", {});
   for (const std::string& name : kWeights) {
-    EXPECT_NEAR(trainer.masked[0][name], 0.5, 0.01);
-    const auto before = to_float_vector(*pruned.graph.find_initializer(name));
-    const auto after = to_float_vector(*tuned.graph.find_initializer(name));
-    for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i] == 0, after[i] == 0);
+    const bool skipped = name == "conv2.weight" || name == "fc1.weight";
+    EXPECT_EQ(to_float_vector(*rounded.graph.find_initializer(name)) ==
+                  to_float_vector(*graph.find_initializer(name)),
+              skipped)
+        << name;
   }
-}
-
-TEST(Finetune, WithoutPruningIsPlainDistillation) {
-  FakeTrainer trainer;
-  CompressContext context = toy::context();
-  context.trainer = &trainer;
-  compressed(toy::net(), "finetune:2", context);
-  EXPECT_FALSE(trainer.seen.masks);
-  EXPECT_EQ(trainer.seen.distill_weight, 0.9);
+  const auto wrong = compress(graph, *parse_recipe("round,skip=fc9"), {});
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.status().message(), HasSubstr("no weight layer 'fc9'"));
 }
 
 }  // namespace

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/file.h"
@@ -178,8 +180,15 @@ Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
       pruned.initializers[weight] = apply_mask(values, magnitude_mask(values, count));
       PARE_ASSIGN_OR_RETURN(const Tensor logits,
                             tail_alone ? runner.run(pruned) : forward(pruned, images, whole));
+      const double damage = mean_divergence(reference, logits);
+      if (!std::isfinite(damage)) {
+        return numeric_error(fmt::format(
+            "with {:.0f} % of '{}' pruned, or already before, the answers hold NaN or infinite "
+            "elements",
+            100 * share, weight));
+      }
       curve.share.push_back(share);
-      curve.damage.push_back(mean_divergence(reference, logits));
+      curve.damage.push_back(damage);
     }
     context.say(fmt::format("sensitivity {}/{}: {} loses {:.4f} nats at {:.0f} %",
                             curves.size() + 1, weights.size(), weight, curve.damage.back(),

@@ -15,7 +15,8 @@
 namespace pare {
 
 // Damage (mean divergence of the answers, nats) of pruning each weight by magnitude to each share,
-// all others whole. `weights`: initializer names. Shares ascending, within 0 … 1.
+// all others whole. `weights`: initializer names. Shares ascending, within 0 … 1. kNumeric when the
+// answers are not finite.
 Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
                                                         const std::vector<std::string>& weights,
                                                         const std::vector<double>& shares,

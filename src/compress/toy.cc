@@ -1,11 +1,15 @@
 #include "compress/toy.h"
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/rng.h"
+#include "compress/calibrate.h"
 #include "data/memory_dataset.h"
 
 namespace pare::toy {
@@ -114,6 +118,26 @@ CompressContext context(int64_t count) {
   context.batch_size = 20;  // the last batch is smaller
   context.threads = 2;
   return context;
+}
+
+std::vector<float> logits(const Graph& graph, int64_t count) {
+  constexpr uint64_t kOtherSeed = 99;
+  ForwardOptions options;
+  options.threads = 1;
+  const auto y = forward(graph, *images(count, kOtherSeed), options);
+  EXPECT_TRUE(y.ok()) << y.status().message();
+  return y.ok() ? to_float_vector(*y) : std::vector<float>();
+}
+
+double snr_db(const std::vector<float>& want, const std::vector<float>& got) {
+  EXPECT_EQ(want.size(), got.size());
+  double signal = 0;
+  double noise = 1e-30;
+  for (size_t i = 0; i < std::min(want.size(), got.size()); ++i) {
+    signal += static_cast<double>(want[i]) * want[i];
+    noise += std::pow(static_cast<double>(want[i]) - got[i], 2);
+  }
+  return 10 * std::log10(signal / noise);
 }
 
 }  // namespace pare::toy

@@ -1,8 +1,10 @@
-// A small net with every kind of weight layer, and images for it; for the tests of this room.
+// A small net with every kind of weight layer, images for it and what it answers; for the tests of
+// this room.
 #ifndef PARE_COMPRESS_TOY_H_
 #define PARE_COMPRESS_TOY_H_
 
 #include <memory>
+#include <vector>
 
 #include "compress/method.h"
 #include "data/dataset.h"
@@ -20,6 +22,11 @@ std::shared_ptr<const Dataset> images(int64_t count, uint64_t seed = 7);
 
 // A context with those images and few of them drawn.
 CompressContext context(int64_t images = 96);
+
+// What a graph answers for images that no context has, one after the other.
+std::vector<float> logits(const Graph& graph, int64_t images = 40);
+// Signal to noise of `got` against `want`.
+double snr_db(const std::vector<float>& want, const std::vector<float>& got);
 
 }  // namespace pare::toy
 

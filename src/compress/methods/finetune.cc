@@ -3,7 +3,8 @@
 // After `prune` it prunes gradually (Zhu and Gupta 2017, "To prune, or not to prune", section 3):
 // training starts again from the unpruned weights, and layer l's sparsity follows
 //   s_l(p) = s_l · (1 - (1 - p / ramp)³)    for progress p < ramp, then stays at s_l
-// with the smallest magnitudes of the moment going. s_l is what `prune` gave the layer.
+// with the smallest magnitudes of the moment going. s_l is what `prune` gave the layer. A second
+// `finetune` goes on from the first one's weights and keeps their sparsity.
 // Distillation is Hinton, Vinyals and Dean 2015.
 #include <fmt/format.h>
 
@@ -58,8 +59,9 @@ class CubicSchedule {
 
 Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   const bool pruned = !context.masks.empty();
-  const Graph& start = pruned && step.word("from") == "unpruned" ? context.unpruned : graph;
-  const double ramp = step.word("from") == "unpruned" ? step.number("ramp") : 0.0;
+  const bool whole = pruned && !context.unpruned.nodes.empty() && step.word("from") == "unpruned";
+  const Graph& start = whole ? context.unpruned : graph;
+  const double ramp = whole ? step.number("ramp") : 0.0;
   CubicSchedule schedule(context.masks, ramp);
   FinetuneOptions options;
   options.epochs = step.number("epochs");
@@ -85,10 +87,14 @@ Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, Compres
                                         {"weights", weight.size()},
                                         {"kept", weight.size() - count_zeros(weight)}});
     }
+    // A further fine-tuning goes on from here, and does not throw this one away.
+    context.unpruned = {};
   }
   context.report->summary =
       fmt::format("{} epochs on {}{}", options.epochs, context.train->description(),
-                  pruned ? ", pruned gradually" : "");
+                  whole    ? ", pruned gradually"
+                  : pruned ? ", pruned weights kept zero"
+                           : "");
   return result;
 }
 

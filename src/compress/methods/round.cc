@@ -15,6 +15,7 @@
 #include "compress/layers.h"
 #include "compress/method.h"
 #include "compress/quantise.h"
+#include "graph/pare_scaled.h"
 
 namespace pare {
 namespace {
@@ -52,16 +53,18 @@ Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressCo
   double worst_db = HUGE_VAL;
   for (const WeightLayer& layer : layers) {
     if (is_named(layer, skip) || !seen.insert(layer.weight).second) continue;
-    Rounded rounded = round_weight(*graph.find_initializer(layer.weight), layer.channel_axis);
-    const double db = rounded.noise > 0 ? 10 * std::log10(rounded.signal / rounded.noise) : 0;
+    const Tensor& weight = *graph.find_initializer(layer.weight);
     nlohmann::ordered_json facts = {{"layer", layer.name}, {"weights", layer.size}};
-    if (rounded.noise > 0) {  // else it was rounded before
+    // What was rounded before stays to the bit: a second scale would be one step of float32 off.
+    if (!find_scaled(weight)) {
+      Rounded rounded = round_weight(weight, layer.channel_axis);
+      const double db = 10 * std::log10(rounded.signal / rounded.noise);
       facts["signal_to_noise_db"] = db;
       worst_db = std::min(worst_db, db);
+      result.initializers[layer.weight] = std::move(rounded.weight);
     }
     context.report->layers.push_back(std::move(facts));
     weights += layer.size;
-    result.initializers[layer.weight] = std::move(rounded.weight);
   }
   if (weights == 0)
     return invalid_argument(

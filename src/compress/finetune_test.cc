@@ -1,0 +1,133 @@
+// finetune, with a trainer that keeps a record of what it is asked.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "compress/compress.h"
+#include "compress/prune.h"
+#include "compress/toy.h"
+
+namespace pare {
+namespace {
+
+const std::vector<std::string> kWeights = {"conv1.weight", "conv2.weight", "fc1.weight",
+                                           "fc2.weight"};
+
+Compressed compressed(const Graph& graph, const std::string& recipe,
+                      const CompressContext& context) {
+  auto result = compress(graph, *parse_recipe(recipe), context);
+  EXPECT_TRUE(result.ok()) << recipe << ": " << result.status().message();
+  return result.ok() ? *std::move(result) : Compressed{};
+}
+
+class FakeTrainer : public Trainer {
+ public:
+  Result<Graph> finetune(const Graph& graph, const Dataset& train,
+                         const FinetuneOptions& options) override {
+    started_from = graph;
+    teacher = *options.teacher;
+    seen = options;
+    images = train.size();
+    Graph current = graph;
+    // "Trains": every weight grows a little; masks hold as they come.
+    for (const double progress : {0.0, 0.35, 0.7, 1.0}) {
+      for (const std::string& name : kWeights) {
+        for (float& w : current.initializers[name].mutable_values<float>()) w *= 1.01F;
+      }
+      if (!options.masks) continue;
+      auto masks = options.masks(progress, current);
+      if (!masks.ok()) return masks.status();
+      auto& shares = masked.emplace_back();
+      for (const auto& [name, mask] : *masks) {
+        const auto keep = mask.values<uint8_t>();
+        shares[name] = static_cast<double>(std::count(keep.begin(), keep.end(), 0)) /
+                       static_cast<double>(keep.size());
+        current.initializers[name] = apply_mask(current.initializers[name], mask);
+      }
+    }
+    return current;
+  }
+
+  Graph started_from;
+  Graph teacher;
+  FinetuneOptions seen;
+  int64_t images = 0;
+  std::vector<std::map<std::string, double>> masked;  // share removed, at each progress
+};
+
+TEST(Finetune, GradualFromTheUnprunedModel) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  context.seed = 5;
+  const Compressed tuned =
+      compressed(toy::net(), "prune:0.8,share=uniform+finetune:3,lr=0.002", context);
+  EXPECT_EQ(trainer.seen.epochs, 3);
+  EXPECT_EQ(trainer.seen.learning_rate, 0.002);
+  EXPECT_EQ(trainer.seen.seed, 5U);
+  EXPECT_EQ(trainer.images, context.train->size());
+  // Starts from whole weights, with the unpruned model as the teacher.
+  for (const std::string& name : kWeights) {
+    EXPECT_EQ(count_zeros(*trainer.started_from.find_initializer(name)), 0) << name;
+    EXPECT_EQ(to_float_vector(*trainer.teacher.find_initializer(name)),
+              to_float_vector(*toy::net().find_initializer(name)));
+  }
+  // s(p) = 0.8 (1 - (1 - p / 0.7)^3)
+  ASSERT_EQ(trainer.masked.size(), 4U);
+  for (const std::string& name : kWeights) {
+    EXPECT_EQ(trainer.masked[0][name], 0) << name;
+    EXPECT_NEAR(trainer.masked[1][name], 0.8 * 0.875, 0.01) << name;
+    EXPECT_NEAR(trainer.masked[2][name], 0.8, 0.01) << name;
+    EXPECT_NEAR(trainer.masked[3][name], 0.8, 0.01) << name;
+    const Tensor& weight = *tuned.graph.find_initializer(name);
+    EXPECT_EQ(count_zeros(weight), std::llround(0.8 * static_cast<double>(weight.size()))) << name;
+  }
+}
+
+TEST(Finetune, FromThePrunedModelKeepsItsMasks) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const Compressed tuned =
+      compressed(toy::net(), "prune:0.5,share=uniform+finetune:1,from=pruned", context);
+  const Compressed pruned = compressed(toy::net(), "prune:0.5,share=uniform", {});
+  for (const std::string& name : kWeights) {
+    EXPECT_NEAR(trainer.masked[0][name], 0.5, 0.01);
+    const auto before = to_float_vector(*pruned.graph.find_initializer(name));
+    const auto after = to_float_vector(*tuned.graph.find_initializer(name));
+    for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(before[i] == 0, after[i] == 0);
+  }
+}
+
+// The second one starts from what the first one trained, and prunes no other weights.
+TEST(Finetune, ASecondOneGoesOnFromTheFirst) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const std::string recipe = "prune:0.5,share=uniform+finetune:1";
+  const Compressed once = compressed(toy::net(), recipe, context);
+  trainer.masked.clear();
+  const Compressed twice = compressed(toy::net(), recipe + "+finetune:2", context);
+  ASSERT_EQ(trainer.masked.size(), 8U);
+  for (const std::string& name : kWeights) {
+    const auto first = to_float_vector(*once.graph.find_initializer(name));
+    EXPECT_EQ(to_float_vector(*trainer.started_from.find_initializer(name)), first) << name;
+    EXPECT_NEAR(trainer.masked[4][name], 0.5, 0.01) << name;
+    const auto second = to_float_vector(*twice.graph.find_initializer(name));
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i] == 0, second[i] == 0);
+  }
+}
+
+TEST(Finetune, WithoutPruningIsPlainDistillation) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  compressed(toy::net(), "finetune:2", context);
+  EXPECT_FALSE(trainer.seen.masks);
+  EXPECT_EQ(trainer.seen.distill_weight, 0.9);
+}
+
+}  // namespace
+}  // namespace pare
