@@ -36,15 +36,51 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
                                      nearest_name(word, valid), fmt::join(valid, ", "));
 }
 
+constexpr char kEscape = '\\';
+
+// The parts between separators that no backslash stands before; backslashes stay.
 std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  size_t start = 0;
-  while (true) {
-    const size_t end = text.find(separator, start);
-    parts.emplace_back(text.substr(start, end - start));
-    if (end == std::string_view::npos) return parts;
-    start = end + 1;
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == separator) {
+      parts.emplace_back();
+      continue;
+    }
+    parts.back() += text[i];
+    if (text[i] == kEscape && i + 1 < text.size()) parts.back() += text[++i];
   }
+  return parts;
+}
+
+// The values of a;b;c, without their backslashes.
+std::vector<std::string> split_values(std::string_view text) {
+  std::vector<std::string> values = split(text, ';');
+  for (std::string& value : values) {
+    std::string plain;
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (value[i] == kEscape && i + 1 < value.size()) ++i;
+      plain += value[i];
+    }
+    value = std::move(plain);
+  }
+  return values;
+}
+
+// What split_values() reads as this one name.
+std::string escaped(const std::string& name) {
+  std::string text;
+  for (const char c : name) {
+    if (c == '+' || c == ',' || c == ';' || c == kEscape) text += kEscape;
+    text += c;
+  }
+  return text;
+}
+
+// "recipe 'prune:0.9', character 3": of a long recipe its beginning is enough.
+std::string place_in(const std::string& recipe, size_t at) {
+  constexpr size_t kShown = 200;
+  return fmt::format("recipe '{}{}', character {}", recipe.substr(0, kShown),
+                     recipe.size() > kShown ? "…" : "", at + 1);
 }
 
 Result<RecipeStep::Value> read_number(const OptionSpec& spec, const std::string& text,
@@ -123,7 +159,7 @@ Result<RecipeStep> build_step(const RawStep& raw) {
                                         : fmt::format(",{}=…", spec.name),
           spec.help));
     PARE_ASSIGN_OR_RETURN(step.options[spec.name],
-                          read_value(spec, split(spec.fallback, ';'), raw.where));
+                          read_value(spec, split_values(spec.fallback), raw.where));
   }
   return step;
 }
@@ -156,7 +192,11 @@ Result<Recipe> build_recipe(const std::vector<RawStep>& raw) {
 std::string value_string(const RecipeStep::Value& value) {
   if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
   if (const auto* word = std::get_if<std::string>(&value)) return *word;
-  return fmt::format("{}", fmt::join(std::get<std::vector<std::string>>(value), ";"));
+  std::string text;
+  for (const std::string& name : std::get<std::vector<std::string>>(value)) {
+    text += (text.empty() ? "" : ";") + escaped(name);
+  }
+  return text;
 }
 
 // A value in a TOML file as the text that the short form would have.
@@ -208,9 +248,7 @@ Result<Recipe> parse_recipe(const std::string& text) {
     return invalid_argument("the recipe is longer than 1 MiB");
   std::vector<RawStep> raw;
   size_t position = 0;
-  const auto where = [&text](size_t at) {
-    return fmt::format("recipe '{}', character {}", text, at + 1);
-  };
+  const auto where = [&text](size_t at) { return place_in(text, at); };
   for (const std::string& part : split(text, '+')) {
     const std::vector<std::string> pieces = split(part, ',');
     RawStep step;
@@ -222,7 +260,7 @@ Result<Recipe> parse_recipe(const std::string& text) {
                                           step.where, fmt::join(method_names(), ", ")));
     if (colon != std::string::npos)
       step.options.push_back(
-          {"", split(pieces[0].substr(colon + 1), ';'), where(position + colon + 1)});
+          {"", split_values(pieces[0].substr(colon + 1)), where(position + colon + 1)});
     size_t at = position + pieces[0].size() + 1;
     for (size_t i = 1; i < pieces.size(); ++i) {
       const size_t equals = pieces[i].find('=');
@@ -230,7 +268,7 @@ Result<Recipe> parse_recipe(const std::string& text) {
         return invalid_argument(
             fmt::format("{}: expected option=value, found '{}'", where(at), pieces[i]));
       step.options.push_back(
-          {pieces[i].substr(0, equals), split(pieces[i].substr(equals + 1), ';'), where(at)});
+          {pieces[i].substr(0, equals), split_values(pieces[i].substr(equals + 1)), where(at)});
       at += pieces[i].size() + 1;
     }
     raw.push_back(std::move(step));

@@ -16,9 +16,11 @@
 //   method = "int8"
 //   skip = ["conv1", "fc8"]
 //
-// A list of names is written a;b;c in the short form (quote it in a shell). Everything is checked
-// before any work: unknown methods, options and words (with the nearest valid one), numbers out of
-// bounds, steps in an order that cannot be.
+// A list of names is written a;b;c in the short form (quote it in a shell); a backslash takes away
+// what the next character means there, for names that hold one of + , ; or a backslash (those that
+// TensorFlow exports have semicolons). Everything is checked before any work: unknown methods,
+// options and words (with the nearest valid one), numbers out of bounds, steps in an order that
+// cannot be.
 #ifndef PARE_COMPRESS_RECIPE_H_
 #define PARE_COMPRESS_RECIPE_H_
 

@@ -47,6 +47,34 @@ TEST(Recipe, StringIsReadBackTheSame) {
   EXPECT_EQ(recipe_string(*parse_recipe("int8,range=percentile,percentile=99.99")), "int8");
 }
 
+// TensorFlow's exporter writes "model/dense/MatMul;model/dense/BiasAdd".
+TEST(Recipe, NamesMayHoldWhatALineIsMadeOf) {
+  const std::vector<std::string> names = {"a;b", "c+d", "e,f=g", "back\\slash", "plain:1"};
+  const std::string line = R"(int8,skip=a\;b;c\+d;e\,f=g;back\\slash;plain:1+fp16)";
+  const auto recipe = parse_recipe(line);
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  ASSERT_EQ(recipe->steps.size(), 2U);
+  EXPECT_EQ(recipe->steps[0].names("skip"), names);
+  EXPECT_EQ(recipe_string(*recipe), line);
+  const auto toml = parse_recipe_toml(
+      "[[step]]\nmethod = 'int8'\nskip = ['a;b', 'c+d', 'e,f=g', 'back\\slash', 'plain:1']\n"
+      "[[step]]\nmethod = 'fp16'\n",
+      "r.toml");
+  ASSERT_TRUE(toml.ok()) << toml.status().message();
+  EXPECT_EQ(recipe_string(*toml), line);
+  // A backslash at the end stands for itself.
+  EXPECT_THAT(parse_recipe("int8,skip=x\\")->steps[0].names("skip"), ElementsAre("x\\"));
+}
+
+// Each of many steps is placed, and a message is no longer than it helps.
+TEST(Recipe, ALongOneIsQuotedInPart) {
+  std::string text = "in8";
+  for (int i = 0; i < 100'000; ++i) text += "+in8";
+  const auto recipe = parse_recipe(text);
+  ASSERT_FALSE(recipe.ok());
+  EXPECT_LT(recipe.status().message().size(), 500U);
+}
+
 TEST(Recipe, TomlSaysTheSame) {
   const auto recipe = parse_recipe_toml(
       "[[step]]\nmethod = \"prune\"\nsparsity = 0.9\nshare = \"uniform\"\nskip = [\"conv1\", "
