@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 #include <cerrno>
-#include <cstdlib>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -51,7 +51,22 @@ Status write_all(int fd, const std::string& path, const char* data, size_t size)
   return ok_status();
 }
 
-// Opens a regular file for reading and says how large it is.
+// A new file beside `path`, under a name of its own. mkostemp makes files for their owner alone,
+// and what the mask of other files would be can only be asked by changing it under other threads'
+// feet.
+int open_new_beside(const std::string& path, std::string& name) {
+  constexpr int kAttempts = 100;
+  constexpr int64_t kNames = 1 << 24;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+    name = fmt::format("{}.{:06x}", path, (now + attempt * int64_t{::getpid()}) % kNames);
+    const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return -1;
+}
+
+// Says how large a regular file is; what is none is an error.
 Status check_regular(int fd, const std::string& path, int64_t& size) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return failed(path, "read", errno);
@@ -128,16 +143,11 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
     if (file.fd_ < 0) return failed(path, "write", errno);
     return file;
   }
-  file.temporary_ = path + ".XXXXXX";
-  file.fd_ = ::mkostemp(file.temporary_.data(), O_CLOEXEC);
+  file.fd_ = open_new_beside(path, file.temporary_);
   if (file.fd_ < 0) {
     file.temporary_.clear();
     return failed(path, "write", errno);
   }
-  // mkostemp makes files for their owner alone; these are ordinary files.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(file.fd_, 0666 & ~mask);
   return file;
 }
 

@@ -36,6 +36,16 @@ TEST_F(FileTest, WritesWholeOrNotAtAll) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
 }
 
+// As any file is made, whatever the name it had before.
+TEST_F(FileTest, HasTheModeOfOrdinaryFiles) {
+  const mode_t before = ::umask(027);
+  EXPECT_TRUE(write_file(path("a"), "x").ok());
+  EXPECT_EQ(::umask(before), mode_t{027});
+  struct stat info {};
+  ASSERT_EQ(::stat(path("a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, mode_t{0640});
+}
+
 TEST_F(FileTest, ErrorsNameTheFile) {
   const auto missing = read_text_file(path("missing"));
   EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
