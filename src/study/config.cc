@@ -7,13 +7,16 @@
 #include <filesystem>
 #include <set>
 
+#include "base/embedded_text.h"
 #include "base/file.h"
 #include "base/nearest.h"
 #include "compress/recipe.h"
-#include "study/builtin_studies.h"
 #include "study/study.h"
 
 namespace pare {
+
+extern const std::span<const EmbeddedText> kBuiltinStudies;  // the files of studies/
+
 namespace {
 
 constexpr int64_t kMaxConfigBytes = 1 << 20;
@@ -219,13 +222,6 @@ Status read_compress(const toml::table* table, const std::string& source, StudyC
   return reader.finish();
 }
 
-const BuiltinStudy* find_builtin(const std::string& name) {
-  for (const BuiltinStudy& study : kBuiltinStudies) {
-    if (name == study.name) return &study;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 Result<StudyConfig> parse_study_config(const std::string& toml_text, const std::string& source) {
@@ -259,17 +255,13 @@ Result<StudyConfig> load_study_config(const std::string& name_or_path) {
     PARE_ASSIGN_OR_RETURN(const std::string text, read_text_file(name_or_path, kMaxConfigBytes));
     return parse_study_config(text, name_or_path);
   }
-  if (const BuiltinStudy* study = find_builtin(name_or_path)) {
-    return parse_study_config(study->text, name_or_path + ".toml");
+  if (const char* builtin = find_embedded(kBuiltinStudies, name_or_path)) {
+    return parse_study_config(builtin, name_or_path + ".toml");
   }
   return not_found(fmt::format("no study '{}': expected a .toml file or one of {}", name_or_path,
                                fmt::join(builtin_study_names(), ", ")));
 }
 
-std::vector<std::string> builtin_study_names() {
-  std::vector<std::string> names;
-  for (const BuiltinStudy& study : kBuiltinStudies) names.emplace_back(study.name);
-  return names;
-}
+std::vector<std::string> builtin_study_names() { return embedded_names(kBuiltinStudies); }
 
 }  // namespace pare

@@ -58,6 +58,25 @@ TEST(TrainRecipe, WrittenAndReadAgainIsTheSame) {
   EXPECT_EQ(again->optimiser.lr, 0.1234567890123);
 }
 
+// Whatever a recipe may hold, its file says the same.
+TEST(TrainRecipe, WhatTomlWritesInItsOwnWayIsReadAgain) {
+  const auto recipe = parse_train_recipe(
+      "name = \"\\u007F\\t\\u0085\\\\\"\n[optimiser]\nlr = -0.0\n[schedule]\nsteps = [-0.0, "
+      "1e-7]\n",
+      "r.toml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  const auto again = parse_train_recipe(recipe_toml(*recipe), "again.toml");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->name, recipe->name);
+  EXPECT_EQ(recipe_toml(*again), recipe_toml(*recipe));
+}
+
+TEST(TrainRecipe, TextThatIsNotUtf8IsRefused) {
+  TrainRecipe recipe;
+  ASSERT_TRUE(set_recipe_field(recipe, "data.path=/photos/\xe9t\xe9").ok());
+  EXPECT_THAT(check_train_recipe(recipe).message(), HasSubstr("data.path must be UTF-8"));
+}
+
 TEST(TrainRecipe, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(message_of("[optimiser]\nlrr = 1.0\n"), HasSubstr("r.toml:2"));
   EXPECT_THAT(message_of("[optimiser]\nlrr = 1.0\n"), HasSubstr("'optimiser.lr'"));

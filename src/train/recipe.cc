@@ -7,11 +7,15 @@
 #include <cmath>
 #include <limits>
 
+#include "base/embedded_text.h"
 #include "base/file.h"
 #include "base/nearest.h"
-#include "train/builtin_recipes.h"
+#include "base/utf8.h"
 
 namespace pare {
+
+extern const std::span<const EmbeddedText> kBuiltinRecipes;  // the files of recipes/
+
 namespace {
 
 constexpr double kBig = 1e9;
@@ -47,6 +51,11 @@ Status assign_string(const TrainRecipeField& field, std::string* target, const s
   return ok_status();
 }
 
+// -0 becomes 0: written as "-0", TOML would read it back as the whole number 0.
+double plain_number(const toml::node& node) {
+  return node.value<double>().value_or(std::nan("")) + 0.0;
+}
+
 // One TOML value into one field.
 struct Assign {
   const TrainRecipeField& field;
@@ -73,7 +82,7 @@ struct Assign {
   }
   Status operator()(double* target) const {
     if (!node.is_number()) return wrong_type(field, "a number", place);
-    const double value = node.value<double>().value_or(std::nan(""));
+    const double value = plain_number(node);
     PARE_RETURN_IF_ERROR(check_number(field, value, place));
     *target = value;
     return ok_status();
@@ -90,7 +99,7 @@ struct Assign {
     std::vector<double> values;
     for (const toml::node& element : *array) {
       if (!element.is_number()) return wrong_type(field, "a list of numbers", place);
-      values.push_back(element.value<double>().value_or(std::nan("")));
+      values.push_back(plain_number(element));
       PARE_RETURN_IF_ERROR(check_number(field, values.back(), place));
     }
     *target = std::move(values);
@@ -100,15 +109,14 @@ struct Assign {
 
 Result<TrainRecipeField> find_field(TrainRecipe& recipe, const std::string& key,
                                     const Place& place) {
-  const std::vector<TrainRecipeField> fields = recipe_fields(recipe);
-  const TrainRecipeField* nearest = &fields.front();
-  for (const TrainRecipeField& field : fields) {
-    if (field.key == key) return field;
-    if (edit_distance(field.key, key) < edit_distance(nearest->key, key)) nearest = &field;
+  std::vector<std::string> keys;
+  for (TrainRecipeField& field : recipe_fields(recipe)) {
+    if (field.key == key) return std::move(field);
+    keys.push_back(std::move(field.key));
   }
   return invalid_argument(fmt::format(
       "{}: a recipe has no field '{}'; nearest is '{}' (`pare train --fields` lists all)",
-      place.text(), key, nearest->key));
+      place.text(), key, nearest_name(key, keys)));
 }
 
 Status apply_table(TrainRecipe& recipe, const toml::table& table, const std::string& prefix,
@@ -136,33 +144,31 @@ Result<toml::table> parse_toml(const std::string& text, const std::string& file)
   }
 }
 
-const BuiltinRecipe* find_builtin(const std::string& name) {
-  for (const BuiltinRecipe& recipe : kBuiltinRecipes) {
-    if (name == recipe.name) return &recipe;
-  }
-  return nullptr;
-}
-
 Result<std::string> recipe_text(const std::string& name_or_path) {
-  if (const BuiltinRecipe* builtin = find_builtin(name_or_path)) return std::string(builtin->text);
+  if (const char* builtin = find_embedded(kBuiltinRecipes, name_or_path)) {
+    return std::string(builtin);
+  }
   if (name_or_path.ends_with(".toml")) return read_text_file(name_or_path, kMaxRecipeBytes);
   return not_found(fmt::format("no recipe '{}': expected a .toml file or one of {}", name_or_path,
                                fmt::join(builtin_recipe_names(), ", ")));
 }
 
-Status apply_recipe(TrainRecipe& recipe, const std::string& name_or_path, int depth) {
+// What `text`, of the file `source`, and its bases say. `depth`: how many recipes it is the base
+// of.
+Status apply_text(TrainRecipe& recipe, const std::string& text, const std::string& source,
+                  int depth) {
   if (depth > kMaxBases) {
-    return invalid_argument(fmt::format("{}: its bases go round in a circle, or are more than {}",
-                                        name_or_path, kMaxBases));
+    return invalid_argument(
+        fmt::format("{}: its bases go round in a circle, or are more than {}", source, kMaxBases));
   }
-  PARE_ASSIGN_OR_RETURN(const std::string text, recipe_text(name_or_path));
-  PARE_ASSIGN_OR_RETURN(const toml::table table, parse_toml(text, name_or_path));
+  PARE_ASSIGN_OR_RETURN(const toml::table table, parse_toml(text, source));
   if (const toml::node* base = table.get("base")) {
     const auto name = base->value_exact<std::string>();
-    if (!name) return invalid_argument(name_or_path + ": base must be a string");
-    PARE_RETURN_IF_ERROR(apply_recipe(recipe, *name, depth + 1));
+    if (!name) return invalid_argument(source + ": base must be a string");
+    PARE_ASSIGN_OR_RETURN(const std::string base_text, recipe_text(*name));
+    PARE_RETURN_IF_ERROR(apply_text(recipe, base_text, *name, depth + 1));
   }
-  return apply_table(recipe, table, "", name_or_path);
+  return apply_table(recipe, table, "", source);
 }
 
 struct WriteValue {
@@ -170,7 +176,7 @@ struct WriteValue {
     std::string out = "\"";
     for (char c : *v) {
       if (c == '"' || c == '\\') out += '\\';
-      if (static_cast<unsigned char>(c) < 0x20) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {  // TOML takes no others bare
         out += fmt::format("\\u{:04X}", static_cast<int>(c));
       } else {
         out += c;
@@ -380,17 +386,18 @@ std::vector<TrainRecipeField> recipe_fields(TrainRecipe& r) {
   };
 }
 
-std::vector<std::string> builtin_recipe_names() {
-  std::vector<std::string> names;
-  for (const BuiltinRecipe& recipe : kBuiltinRecipes) names.emplace_back(recipe.name);
-  return names;
+std::vector<std::string> builtin_recipe_names() { return embedded_names(kBuiltinRecipes); }
+
+Result<TrainRecipe> parse_train_recipe(const std::string& toml, const std::string& source) {
+  TrainRecipe recipe;
+  PARE_RETURN_IF_ERROR(apply_text(recipe, toml, source, 0));
+  PARE_RETURN_IF_ERROR(check_train_recipe(recipe).with_context(source));
+  return recipe;
 }
 
 Result<TrainRecipe> load_train_recipe(const std::string& name_or_path) {
-  TrainRecipe recipe;
-  PARE_RETURN_IF_ERROR(apply_recipe(recipe, name_or_path, 0));
-  PARE_RETURN_IF_ERROR(check_train_recipe(recipe).with_context(name_or_path));
-  return recipe;
+  PARE_ASSIGN_OR_RETURN(const std::string text, recipe_text(name_or_path));
+  return parse_train_recipe(text, name_or_path);
 }
 
 Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment) {
@@ -416,6 +423,14 @@ Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment) {
 }
 
 Status check_train_recipe(const TrainRecipe& recipe) {
+  TrainRecipe copy = recipe;
+  for (const TrainRecipeField& field : recipe_fields(copy)) {
+    const auto* text = std::get_if<std::string*>(&field.value);
+    if (text != nullptr && !is_utf8(**text)) {
+      return invalid_argument(fmt::format(
+          "{} must be UTF-8 text: the run's files hold no other, found '{}'", field.key, **text));
+    }
+  }
   if (!std::is_sorted(recipe.schedule.steps.begin(), recipe.schedule.steps.end())) {
     return invalid_argument(
         fmt::format("schedule.steps must rise, found {}", fmt::join(recipe.schedule.steps, ", ")));

@@ -100,12 +100,14 @@ std::vector<TrainRecipeField> recipe_fields(TrainRecipe& recipe);
 
 // Names of the recipes that are built in ("alexnet", "alexnet-quick", ...).
 std::vector<std::string> builtin_recipe_names();
-// A built-in recipe or a .toml file. An unknown field, a wrong type or a number out of range is
-// named with file and line.
+// `source` is the file's name for messages: an unknown field, a wrong type or a number out of range
+// is named with it and the line.
+Result<TrainRecipe> parse_train_recipe(const std::string& toml, const std::string& source);
+// A built-in recipe or a .toml file.
 Result<TrainRecipe> load_train_recipe(const std::string& name_or_path);
 // "optimiser.lr=0.1"
 Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment);
-// What depends on several fields: steps that do not rise, a batch of 0, ...
+// What depends on several fields, as steps that do not rise; and text that is not UTF-8.
 Status check_train_recipe(const TrainRecipe& recipe);
 // All fields with their meaning, to be read again by load_train_recipe.
 std::string recipe_toml(const TrainRecipe& recipe);

@@ -124,6 +124,11 @@ def text_seeds():
         (HERE / "records" / kind).write_text(json.dumps({"kind": kind, "context": context, **fields}))
     (HERE / "recipe" / "short").write_text("prune:0.9,share=uniform+int8,range=percentile")
     (HERE / "recipe" / "toml").write_text('[[step]]\nmethod = "prune"\nsparsity = 0.9\n\n[[step]]\nmethod = "int8"\nskip = ["conv1"]\n')
+    (HERE / "recipe" / "names").write_text("int8,skip=a\\;b;c\\+d+fp16")
+    (HERE / "train_recipe" / "own").write_text('base = "alexnet"\nname = "n"\n[optimiser]\nlr = 5e-4\n[schedule]\nsteps = [1, 2.5]\n')
+    (HERE / "train_recipe" / "assignment").write_text("schedule.steps=[1, 2.5]")
+    (HERE / "study" / "small").write_text("variants = ['fp32', 'int8,skip=a']\n[latency]\nbatches = [1]\nseconds = 0.5\n"
+                                          "[[net]]\nzoo = 'a'\n[[net]]\ntrain = 'b'\nset = ['c=1']\nvariants = ['fp16']\n")
 
 
 def checkpoint_seeds():
@@ -136,7 +141,8 @@ def checkpoint_seeds():
 
 
 if __name__ == "__main__":
-    for name in ("onnx", "safetensors", "image", "packed_images", "cifar", "tar", "records", "recipe", "checkpoint"):
+    for name in ("onnx", "safetensors", "image", "packed_images", "cifar", "tar", "records", "recipe", "train_recipe", "study",
+                 "checkpoint"):
         (HERE / name).mkdir(parents=True, exist_ok=True)
     onnx_seeds()
     for name in ("storage_raw.onnx", "storage_typed.onnx"):  # every element type (make_onnx.py)
