@@ -124,6 +124,44 @@ TEST(TorchExecutor, NamesTheNodeThatDoesNotFit) {
   EXPECT_NE(answer.status().message().find("node 'dense' (Gemm)"), std::string::npos);
 }
 
+// Numbers that a graph may only have once it runs: nothing before has looked at them.
+TEST(TorchExecutor, RefusesSlicesAndPaddingsThatCannotBe) {
+  struct Case {
+    Node node;
+    std::vector<int64_t> axes;
+    std::vector<int64_t> last;  // steps, or nothing
+    const char* says;
+  };
+  const Node cut = {"Slice", "", "cut", {"x", "zero", "four", "axes", "last"}, {"y"}, {}};
+  const Node frame = {"Pad", "", "frame", {"x", "ones", "", "axes"}, {"y"}, {}};
+  const Case cases[] = {{cut, {0}, {0}, "'cut' (Slice): a step of 0"},
+                        {cut, {0}, {1, 1}, "1 starts, 1 ends, 1 axes and 2 steps"},
+                        {cut, {0, 0}, {1}, "2 axes"},
+                        {frame, {9}, {}, "'frame' (Pad): axis 9 of 1 dimensions"},
+                        {frame, {-2}, {}, "axis -2 of 1 dimensions"}};
+  for (const Case& c : cases) {
+    Graph graph;
+    graph.inputs = {{"x", DType::kFloat32, {4}}};
+    graph.outputs = {{"y", DType::kFloat32, {4}}};
+    graph.nodes = {c.node};
+    const auto add = [&graph](const std::string& name, const std::vector<int64_t>& values) {
+      graph.initializers[name] =
+          Tensor::from_values<int64_t>({static_cast<int64_t>(values.size())}, values);
+    };
+    add("zero", {0});
+    add("four", {4});
+    add("ones", {1, 1});
+    add("axes", c.axes);
+    add("last", c.last);
+    auto executor = TorchExecutor::create(graph);
+    ASSERT_TRUE(executor.ok()) << executor.status().message();
+    const auto answer = executor->forward(at::zeros({4}), {});
+    EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument) << c.says;
+    EXPECT_NE(answer.status().message().find(c.says), std::string::npos)
+        << answer.status().message();
+  }
+}
+
 TEST(FindLearned, TakesLayersAndLeavesPreprocessing) {
   const auto graph = build_model("alexnet", {.training_form = true});
   ASSERT_TRUE(graph.ok()) << graph.status().message();

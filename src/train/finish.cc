@@ -2,89 +2,26 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 #include <span>
 
 #include "base/file.h"
+#include "base/utf8.h"
+#include "graph/passes.h"
 #include "train/head.h"
 
 namespace pare {
 namespace {
 
+// Each gets a number of its own: the one it reads may be a constant of other nodes too.
 void set_dropout(Graph& graph, double ratio) {
-  for (const Node& node : graph.nodes) {
-    if (node.op == "Dropout" && node.has_input(1)) {
-      graph.initializers[node.inputs[1]] = Tensor::scalar<float>(static_cast<float>(ratio));
-    }
+  for (Node& node : graph.nodes) {
+    if (node.op != "Dropout") continue;
+    if (node.inputs.size() < 2) node.inputs.resize(2);
+    node.inputs[1] = graph.fresh_name(node.name + ".ratio");
+    graph.initializers[node.inputs[1]] = Tensor::scalar<float>(static_cast<float>(ratio));
   }
-}
-
-// y = s·(W x + b - m) + t with s = scale / sqrt(variance + epsilon) becomes (s W) x + (s (b - m) +
-// t), computed in double and rounded once.
-void fold_into(Graph& graph, Node& layer, const Node& norm) {
-  const auto values = [&graph](const std::string& name) {
-    return to_float_vector(graph.initializers.at(name));
-  };
-  const std::vector<float> scale = values(norm.inputs[1]);
-  const std::vector<float> shift = values(norm.inputs[2]);
-  const std::vector<float> mean = values(norm.inputs[3]);
-  const std::vector<float> variance = values(norm.inputs[4]);
-  const double epsilon = norm.float_attribute("epsilon", 1e-5F);
-  Tensor weights = graph.initializers.at(layer.inputs[1]);
-  const size_t channels = scale.size();
-  const bool has_bias = layer.has_input(2);
-  std::vector<float> bias = has_bias ? values(layer.inputs[2]) : std::vector<float>(channels, 0.0F);
-  const auto w = weights.mutable_values<float>();
-  const size_t per_channel = w.size() / channels;
-  for (size_t c = 0; c < channels; ++c) {
-    const double s = scale[c] / std::sqrt(variance[c] + epsilon);
-    for (size_t i = 0; i < per_channel; ++i) {
-      float& x = w[c * per_channel + i];
-      x = static_cast<float>(s * x);
-    }
-    bias[c] = static_cast<float>(s * (static_cast<double>(bias[c]) - mean[c]) + shift[c]);
-  }
-  graph.initializers[layer.inputs[1]] = weights;
-  if (!has_bias) {
-    layer.inputs.resize(3);
-    layer.inputs[2] = graph.fresh_name(layer.name + ".bias");
-  }
-  graph.initializers[layer.inputs[2]] =
-      Tensor::from_values<float>({static_cast<int64_t>(channels)}, bias);
-  layer.outputs[0] = norm.outputs[0];
-}
-
-// Whether `norm` follows a layer whose outputs are the rows of its weights and nobody else reads
-// them.
-bool can_fold(const Graph& graph, const GraphIndex& index, const Node& norm, const Node& layer) {
-  const bool rows_are_outputs =
-      layer.op == "Conv" ||
-      (layer.op == "Gemm" && layer.int_attribute("transB", 0) != 0 &&
-       layer.float_attribute("alpha", 1) == 1.0F && layer.float_attribute("beta", 1) == 1.0F);
-  return rows_are_outputs && graph.find_initializer(layer.inputs[1]) != nullptr &&
-         graph.initializers.at(layer.inputs[1]).type() == DType::kFloat32 &&
-         index.consumers(norm.inputs[0]).size() == 1 && !index.is_output(norm.inputs[0]) &&
-         index.consumers(layer.inputs[1]).size() == 1;
-}
-
-void fold_batch_norms(Graph& graph) {
-  const GraphIndex index(graph);
-  std::vector<Node> kept;
-  std::vector<bool> folded(graph.nodes.size(), false);
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    const Node& norm = graph.nodes[n];
-    if (norm.op != "BatchNormalization") continue;
-    const int producer = index.producer(norm.inputs[0]);
-    if (producer < 0) continue;
-    Node& layer = graph.nodes[static_cast<size_t>(producer)];
-    if (!can_fold(graph, index, norm, layer)) continue;
-    fold_into(graph, layer, norm);
-    folded[n] = true;
-  }
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    if (!folded[n]) kept.push_back(std::move(graph.nodes[n]));
-  }
-  graph.nodes = std::move(kept);
+  remove_unused(graph);
 }
 
 void remove_dropout(Graph& graph) {
@@ -94,7 +31,9 @@ void remove_dropout(Graph& graph) {
     for (std::string& input : node.inputs) {
       if (const auto it = renamed.find(input); it != renamed.end()) input = it->second;
     }
-    const bool is_output = !graph.outputs.empty() && node.outputs[0] == graph.outputs[0].name;
+    const bool is_output =
+        std::any_of(graph.outputs.begin(), graph.outputs.end(),
+                    [&node](const ValueInfo& output) { return output.name == node.outputs[0]; });
     if (node.op == "Dropout" && !is_output) {
       renamed[node.outputs[0]] = node.inputs[0];
     } else {
@@ -119,6 +58,11 @@ Result<Graph> prepare_graph(const TrainRun& run) {
         "--std, "
         "...)");
   }
+  for (const auto& [name, tensor] : graph.initializers) {
+    if (run.folder.empty() || is_utf8(name)) continue;
+    return unsupported(fmt::format(
+        "weight '{}': its name is not UTF-8 text, and checkpoints hold no other", name));
+  }
   if (run.keep_form) {
     if (graph.outputs[0].shape.back() == static_cast<int64_t>(classes.size())) return graph;
     return invalid_argument(fmt::format("the model has {} classes, the data {}",
@@ -131,8 +75,7 @@ Result<Graph> prepare_graph(const TrainRun& run) {
 }
 
 Result<Graph> finish_graph(const Graph& trained, const TrainRun& run) {
-  Graph graph = trained;
-  fold_batch_norms(graph);
+  PARE_ASSIGN_OR_RETURN(Graph graph, fold_batch_norm(trained));
   remove_dropout(graph);
   remove_unused(graph);
   graph.contract.classes = run.data.train->classes();

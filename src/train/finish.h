@@ -12,7 +12,8 @@
 namespace pare {
 
 // The run's graph with the recipe's dropout and its last layer fitted to the data's classes
-// (head.h). Refused: a model that does not say how images become its input.
+// (head.h). Refused: a model that does not say how images become its input, and one with weights
+// whose names are not UTF-8.
 Result<Graph> prepare_graph(const TrainRun& run);
 
 // The trained graph as it is shipped: batch norm folded into the convolution or dense layer before

@@ -107,14 +107,21 @@ OperatorResult slice(const OperatorCall& call) {
   if (call.has(3)) axes = host_integers(call.in(3));
   std::vector<int64_t> steps(starts.size(), 1);
   if (call.has(4)) steps = host_integers(call.in(4));
+  const size_t count = starts.size();
+  if (ends.size() != count || axes.size() != count || steps.size() != count) {
+    return invalid_argument(fmt::format("{} starts, {} ends, {} axes and {} steps", count,
+                                        ends.size(), axes.size(), steps.size()));
+  }
   at::Tensor out = call.in(0);
   for (size_t i = 0; i < starts.size(); ++i) {
     if (steps[i] > 0) {
       out = at::slice(out, axes[i], starts[i], ends[i], steps[i]);
       continue;
     }
+    if (steps[i] == 0) return invalid_argument("a step of 0");
     // Backwards: LibTorch has no negative steps, so the positions are listed.
     const int64_t size = out.size(axes[i]);
+    if (size == 0) continue;
     const auto clamped = [&](int64_t p, int64_t low) {
       return std::clamp<int64_t>(p < 0 ? p + size : p, low, size - 1);
     };
@@ -190,7 +197,11 @@ OperatorResult pad(const OperatorCall& call) {
   // LibTorch lists (before, after) from the last dimension back.
   std::vector<int64_t> pads(static_cast<size_t>(2 * rank), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
-    const auto back = static_cast<size_t>(rank - 1 - positive_axis(axes[i], rank));
+    const int64_t axis = positive_axis(axes[i], rank);
+    if (axis < 0 || axis >= rank) {
+      return invalid_argument(fmt::format("axis {} of {} dimensions", axes[i], rank));
+    }
+    const auto back = static_cast<size_t>(rank - 1 - axis);
     pads[2 * back] = given[i];
     pads[2 * back + 1] = given[i + axes.size()];
   }

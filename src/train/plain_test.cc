@@ -11,8 +11,10 @@
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/event_file.h"
+#include "train/finish.h"
 #include "train/recipe.h"
 #include "train/schedule.h"
+#include "train/tiny_run.h"
 
 namespace pare {
 namespace {
@@ -149,6 +151,60 @@ TEST(Schedule, OneCycleStepAndConstant) {
   EXPECT_DOUBLE_EQ(schedule_factor(s, length, 50), 0.1 * 0.1);
   s = {.kind = "constant"};
   EXPECT_DOUBLE_EQ(schedule_factor(s, length, 99), 1.0);
+}
+
+const Node* node_of(const Graph& graph, const std::string& name) {
+  for (const Node& node : graph.nodes) {
+    if (node.name == name) return &node;
+  }
+  return nullptr;
+}
+
+TEST(PrepareGraph, DropoutGetsItsShareAndNobodyElseDoes) {
+  TrainRun run = tiny_run("");
+  run.recipe.model.dropout = 0.5;
+  // What is dropped by 0.1 is also multiplied by it.
+  const auto dense = std::prev(run.graph.nodes.end());
+  dense->inputs[0] = "tenth";
+  run.graph.nodes.insert(dense, {"Mul", "", "tenth", {"drop", "ratio"}, {"tenth"}, {}});
+  const auto prepared = prepare_graph(run);
+  ASSERT_TRUE(prepared.ok()) << prepared.status().message();
+  const Node* drop = node_of(*prepared, "drop");
+  EXPECT_EQ(to_float_vector(prepared->initializers.at(drop->inputs[1]))[0], 0.5F);
+  const Node* tenth = node_of(*prepared, "tenth");
+  EXPECT_EQ(to_float_vector(prepared->initializers.at(tenth->inputs[1]))[0], 0.1F);
+}
+
+TEST(FinishGraph, ABiasOfTwoLayersIsFoldedForEach) {
+  const TrainRun run = tiny_run("");
+  Graph graph = run.graph;
+  graph.initializers["both"] = Tensor::from_values<float>({6}, std::vector<float>(6, 3.0F));
+  for (Node& node : graph.nodes) {
+    if (node.op == "Conv") node.inputs[2] = "both";
+  }
+  for (float& shift : graph.initializers["bn1.shift"].mutable_values<float>()) shift = 10;
+  for (float& shift : graph.initializers["bn2.shift"].mutable_values<float>()) shift = 20;
+  const auto finished = finish_graph(graph, run);
+  ASSERT_TRUE(finished.ok()) << finished.status().message();
+  const auto bias = [&](const std::string& layer) {
+    return to_float_vector(finished->initializers.at(node_of(*finished, layer)->inputs[2]))[0];
+  };
+  EXPECT_NEAR(bias("conv1"), 13, 1e-3);
+  EXPECT_NEAR(bias("conv2"), 23, 1e-3);
+}
+
+TEST(FinishGraph, ABatchNormWhoseScaleIsComputedStays) {
+  const TrainRun run = tiny_run("");
+  Graph graph = run.graph;
+  graph.nodes.insert(graph.nodes.begin(),
+                     {"Identity", "", "computed", {"bn1.scale"}, {"computed"}, {}});
+  for (Node& node : graph.nodes) {
+    if (node.name == "bn1") node.inputs[1] = "computed";
+  }
+  const auto finished = finish_graph(graph, run);
+  ASSERT_TRUE(finished.ok()) << finished.status().message();
+  EXPECT_NE(node_of(*finished, "bn1"), nullptr);
+  EXPECT_EQ(node_of(*finished, "bn2"), nullptr);
 }
 
 Checkpoint small_checkpoint() {

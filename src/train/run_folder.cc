@@ -4,6 +4,7 @@
 
 #include <array>
 #include <sstream>
+#include <type_traits>
 #include <utility>
 
 #include "base/file.h"
@@ -23,7 +24,7 @@ const char* const kRecordsFile = "/records.jsonl";
 template <typename T>
 Status read_number(const json& state, const char* key, T& out) {
   const auto it = state.find(key);
-  if (it == state.end() || !it->is_number()) {
+  if (it == state.end() || !(std::is_integral_v<T> ? it->is_number_integer() : it->is_number())) {
     return corrupt(fmt::format("its state lacks the number '{}'", key));
   }
   out = it->get<T>();
@@ -105,15 +106,20 @@ Status RunFolder::rewind_file(const std::string& file, int64_t last_step,
   for (std::string line; std::getline(lines, line);) {
     const json event = json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!event.is_object()) continue;  // cut short when the run was killed
-    const bool epoch = event.value("event", "epoch") == "epoch";  // records have no "event"
-    const int64_t at = event.value(epoch ? "epoch" : "step", int64_t{0});
+    const auto kind = event.find("event");
+    const bool epoch = kind == event.end() || *kind == "epoch";  // records have no "event"
+    const auto where = event.find(epoch ? "epoch" : "step");
+    const int64_t at =
+        where != event.end() && where->is_number_integer() ? where->get<int64_t>() : 0;
     if (at <= (epoch ? last_epoch : last_step)) kept += line + "\n";
   }
   return write_file(file, kept);
 }
 
 Status RunFolder::log(const json& event) {
-  return keeps() ? append_line(path_ + kLogFile, event.dump()) : ok_status();
+  return keeps() ? append_line(path_ + kLogFile,
+                               event.dump(-1, ' ', false, json::error_handler_t::replace))
+                 : ok_status();
 }
 
 Status RunFolder::log_step(const StepReport& report) {
@@ -192,9 +198,9 @@ Result<RunPosition> position_from_json(const json& state, const RunIdentity& ide
   if (position.step < 0 || position.reported_epochs < 0 || position.epoch_batches < 0) {
     return corrupt("its position is negative");
   }
-  const std::string recipe = state.value("recipe", json()).is_string()
-                                 ? state["recipe"].get<std::string>()
-                                 : std::string();
+  const auto saved = state.find("recipe");
+  const std::string recipe =
+      saved != state.end() && saved->is_string() ? saved->get<std::string>() : std::string();
   PARE_RETURN_IF_ERROR(same_text(state, "recipe", identity.recipe,
                                  first_difference(recipe, identity.recipe).c_str()));
   PARE_RETURN_IF_ERROR(same_text(state, "data", identity.data, "other training images"));

@@ -160,8 +160,11 @@ Status Loop::resume() {
   position_ = *position;
   PARE_RETURN_IF_ERROR(stepper_->load_state(checkpoint.tensors).with_context(path));
   PARE_RETURN_IF_ERROR(folder_->rewind_logs(position_));
-  const bool same = checkpoint.state.value("threads", 0) == identity_.threads &&
-                    checkpoint.state.value("device", "") == identity_.device;
+  const auto was = [&checkpoint](const char* key, const auto& now) {
+    const auto found = checkpoint.state.find(key);
+    return found != checkpoint.state.end() && *found == now;
+  };
+  const bool same = was("threads", identity_.threads) && was("device", identity_.device);
   if (run_.events.note) {
     run_.events.note(
         fmt::format("going on after step {} of {}", position_.step, plan_.total_steps));
