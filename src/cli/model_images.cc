@@ -2,13 +2,9 @@
 
 #include <fmt/format.h>
 
-namespace pare {
+#include "measure/model_images.h"
 
-void fit_to_contract(const InputContract& contract, DatasetOptions& options) {
-  options.image_size = contract.height;
-  options.resize = contract.resize;
-  options.stretch = contract.resize == 0;
-}
+namespace pare {
 
 Result<std::shared_ptr<const Dataset>> ModelImages::of(const InputContract& contract) {
   if (contract.height != contract.width) {

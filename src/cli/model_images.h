@@ -16,9 +16,6 @@
 
 namespace pare {
 
-// Asks for what the contract says: its size, and how a picture gets there.
-void fit_to_contract(const InputContract& contract, DatasetOptions& options);
-
 // The test images of one data set for any number of models; opened once for each size. What the
 // user must know about the data is shown on stderr.
 class ModelImages {

@@ -1,8 +1,8 @@
 #include "cli/train_material.h"
 
 #include "base/assets.h"
-#include "cli/model_images.h"
 #include "graph/model_file.h"
+#include "measure/model_images.h"
 #include "models/models.h"
 
 namespace pare {
@@ -15,7 +15,12 @@ Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, 
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.image_size = recipe.data.image_size;
   options.strict = strict;
-  if (imported != nullptr && options.image_size == 0) fit_to_contract(imported->contract, options);
+  if (imported != nullptr && options.image_size == 0) {
+    PARE_ASSIGN_OR_RETURN(const DatasetOptions wanted, dataset_options_for(*imported));
+    options.image_size = wanted.image_size;
+    options.resize = wanted.resize;
+    options.stretch = wanted.stretch;
+  }
   return open_dataset(options);
 }
 

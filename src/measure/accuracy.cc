@@ -88,6 +88,19 @@ std::string data_hash(const Evaluation& e, const Dataset& images) {
   return fmt::format("{}:{}", images.hash(), count);
 }
 
+// What both records say of the model and the images.
+template <class Fields>
+Fields begin_record(const Evaluation& e, const Dataset& images, const EvaluationSubject& subject) {
+  Fields r;
+  r.id = subject.id;
+  r.engine = subject.engine;
+  r.precision = subject.precision;
+  r.data = data_name(e, images);
+  r.data_hash = data_hash(e, images);
+  r.classes = images.classes();
+  return r;
+}
+
 }  // namespace
 
 int64_t best_class(std::span<const float> scores) {
@@ -158,13 +171,7 @@ Result<Evaluation> evaluate(Session& session, const Dataset& images,
 
 AccuracyRecord accuracy_record(const Evaluation& e, const Dataset& images,
                                const EvaluationSubject& subject) {
-  AccuracyRecord r;
-  r.id = subject.id;
-  r.engine = subject.engine;
-  r.precision = subject.precision;
-  r.data = data_name(e, images);
-  r.data_hash = data_hash(e, images);
-  r.classes = images.classes();
+  auto r = begin_record<AccuracyRecord>(e, images, subject);
   r.class_images.assign(r.classes.size(), 0);
   r.class_correct.assign(r.classes.size(), 0);
   int64_t right = 0;
@@ -194,13 +201,7 @@ AccuracyRecord accuracy_record(const Evaluation& e, const Dataset& images,
 
 PredictionsRecord predictions_record(const Evaluation& e, const Dataset& images,
                                      const EvaluationSubject& subject) {
-  PredictionsRecord r;
-  r.id = subject.id;
-  r.engine = subject.engine;
-  r.precision = subject.precision;
-  r.data = data_name(e, images);
-  r.data_hash = data_hash(e, images);
-  r.classes = images.classes();
+  auto r = begin_record<PredictionsRecord>(e, images, subject);
   r.labels = e.labels;
   r.predicted = e.predicted;
   return r;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "measure/model_images.h"
 #include "measure/paired.h"
 #include "measure/subject.h"
 #include "measure/toy.h"
@@ -24,6 +25,26 @@ Session session_of(const Graph& graph) {
   auto session = Session::from_graph(graph, {.threads = 2});
   EXPECT_TRUE(session.ok()) << session.status().message();
   return *std::move(session);
+}
+
+// As `pare run` prepares pictures: straight to the size, unless the contract speaks of a crop.
+TEST(ModelImages, FollowTheContractOrTheInput) {
+  Graph graph = pixel_model();
+  graph.inputs[0].shape = {kDynamic, 3, 2, 2};
+  graph.initializers["w"] = Tensor(DType::kFloat32, {12, 6});
+  for (const int64_t stated : {0, 2}) {
+    graph.contract.height = graph.contract.width = stated;
+    const auto straight = dataset_options_for(graph);
+    ASSERT_TRUE(straight.ok()) << straight.status().message();
+    EXPECT_EQ(straight->image_size, 2);
+    EXPECT_TRUE(straight->stretch);
+  }
+  graph.contract.resize = 3;
+  const auto cropped = dataset_options_for(graph);
+  ASSERT_TRUE(cropped.ok()) << cropped.status().message();
+  EXPECT_EQ(cropped->resize, 3);
+  EXPECT_FALSE(cropped->stretch);
+  EXPECT_FALSE(dataset_options_for(pixel_model()).ok()) << "sides of 1 and 2";
 }
 
 TEST(Accuracy, RanksPutTheLowerClassFirstAmongEquals) {

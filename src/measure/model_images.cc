@@ -6,6 +6,12 @@
 
 namespace pare {
 
+void fit_to_contract(const InputContract& contract, DatasetOptions& options) {
+  options.image_size = contract.height;
+  options.resize = contract.resize;
+  options.stretch = contract.resize == 0;
+}
+
 Result<DatasetOptions> dataset_options_for(const Graph& graph) {
   if (graph.inputs.size() != 1) {
     return unsupported(
@@ -19,9 +25,9 @@ Result<DatasetOptions> dataset_options_for(const Graph& graph) {
                                    adapter.height(), adapter.width()));
   }
   DatasetOptions options;
-  options.image_size = adapter.height();
-  options.resize = graph.contract.resize;
-  options.stretch = graph.contract.height != 0 && graph.contract.resize == 0;
+  InputContract contract = graph.contract;
+  contract.height = adapter.height();
+  fit_to_contract(contract, options);
   return options;
 }
 
