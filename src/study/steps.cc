@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -60,7 +61,9 @@ class FolderLock {
                                   std::error_code(errno, std::generic_category()).message()));
     }
     if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-      return io_error(folder + ": another study is at work here");
+      if (errno == EWOULDBLOCK) return io_error(folder + ": another study is at work here");
+      return io_error(fmt::format("{}: cannot be locked: {}", path,
+                                  std::error_code(errno, std::generic_category()).message()));
     }
     return lock;
   }
