@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "cli/bench_peers.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/progress_line.h"
@@ -156,7 +157,7 @@ Status print_json(const std::vector<Row>& rows) {
       array.back()["ratio_to_best_peer"] = row.record.latency_us_p50 / best->latency_us_p50;
     }
   }
-  fmt::print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  print_indented(array);
   return ok_status();
 }
 
@@ -223,7 +224,10 @@ Status run(const Options& o) {
     const Json context = current_context();
     for (const Row& row : rows) PARE_RETURN_IF_ERROR(append(o.records, row.record, context));
   }
-  if (o.json) return print_json(rows);
+  if (o.json) {
+    for (const std::string& why : all.left_out) fmt::print(stderr, "left out: {}\n", why);
+    return print_json(rows);
+  }
   print_table(rows);
   if (o.peers) print_peers(all);
   return ok_status();
@@ -263,11 +267,13 @@ Command make_bench_command() {
             ->check(CLI::Range(0.0, 1e5))
             ->capture_default_str();
         add_session_flags(app, o->session);
-        app.add_flag("--peers", o->peers,
-                     "ONNX Runtime, OpenVINO and PyTorch on the same model and images, taking "
-                     "turns (peers/setup installs them)");
+        CLI::Option* peers =
+            app.add_flag("--peers", o->peers,
+                         "ONNX Runtime, OpenVINO and PyTorch on the same model and images, taking "
+                         "turns (peers/setup installs them)");
         app.add_option("--engines", o->engines, "The peers that --peers means, one or several")
             ->delimiter(',')
+            ->needs(peers)
             ->check(CLI::IsMember(PeerOptions().engines));
         app.add_flag("--json", o->json, "Print an array with an object for each measurement");
         app.add_option("--records", o->records, "File of records to append to");

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -14,7 +12,9 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/model_argument.h"
+#include "cli/stop_signal.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
 #if PARE_TRAIN
@@ -44,19 +44,8 @@ struct Options {
 void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
 
 #if PARE_TRAIN
-// Only a signal handler may be global: it gets no argument.
-std::atomic<bool> stop_asked = false;
-
-extern "C" void stop_fine_tuning(int signal) {
-  // A second Ctrl-C ends the program at once.
-  std::signal(signal, SIG_DFL);
-  stop_asked = true;
-}
-
 std::unique_ptr<Trainer> make_trainer(const Options& o) {
-  std::signal(SIGINT, stop_fine_tuning);
-  std::signal(SIGTERM, stop_fine_tuning);
-  return make_torch_trainer({.device = o.device, .stop = &stop_asked});
+  return make_torch_trainer({.device = o.device, .stop = take_stop_signals()});
 }
 #else
 std::unique_ptr<Trainer> make_trainer(const Options&) { return nullptr; }
@@ -126,15 +115,16 @@ void print_layers(const RecipeStepReport& step) {
   }
 }
 
-Status print_result(const Options& o, const Recipe& recipe, const Compressed& result) {
-  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
+// `before`: the input's size, which the output may have replaced.
+Status print_result(const Options& o, const Recipe& recipe, const Compressed& result,
+                    int64_t before) {
   PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
   if (o.json) {
     Json object = {
         {"model", o.input},      {"output", o.output},    {"recipe", recipe_string(recipe)},
         {"input_bytes", before}, {"output_bytes", after}, {"steps", Json::array()}};
     for (const RecipeStepReport& step : result.steps) object["steps"].push_back(step_json(step));
-    fmt::print("{}\n", object.dump(2));
+    print_indented(object);
     return ok_status();
   }
   for (const RecipeStepReport& step : result.steps) {
@@ -174,8 +164,9 @@ Status run(const Options& o) {
       note(fmt::format("warning: {}: {}", step.step, warning));
     }
   }
+  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(save_model(result->graph, o.output));
-  return print_result(o, recipe, *result);
+  return print_result(o, recipe, *result, before);
 }
 
 constexpr char kExamples[] =

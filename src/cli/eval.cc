@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/numerals.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/progress_line.h"
@@ -97,7 +98,7 @@ Status print_json(const std::vector<Row>& rows) {
     }
     array.push_back(std::move(object));
   }
-  fmt::print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  print_indented(array);
   return ok_status();
 }
 

@@ -9,6 +9,7 @@
 #include "base/numerals.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/table.h"
@@ -66,7 +67,7 @@ void print_json(const MeasuredModel& model, const Options& o, const Explanation&
                                          {"arena_bytes", e.memory.arena_bytes},
                                          {"scratch_bytes", e.memory.scratch_bytes},
                                          {"layers", std::move(layers)}};
-  fmt::print("{}\n", object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  print_indented(object);
 }
 
 void print_table(const MeasuredModel& model, const Options& o, const Explanation& e) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/json_output.h"
 
 namespace pare {
 namespace {
@@ -20,7 +21,7 @@ Status print_models(bool json) {
       fmt::print("{:<18}{}\n", entry.name, entry.description);
     }
   }
-  if (json) fmt::print("{}\n", list.dump(2));
+  if (json) print_indented(list);
   return ok_status();
 }
 

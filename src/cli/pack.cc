@@ -31,8 +31,8 @@ std::string megabytes(int64_t bytes) {
   return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6);
 }
 
-Status print_sizes(const Options& o) {
-  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
+// `before`: the input's size, which the output may have replaced.
+Status print_sizes(const Options& o, int64_t before) {
   PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
   fmt::print("{}: {} -> {}: {}\n", o.input, megabytes(before), o.output, megabytes(after));
   return ok_status();
@@ -41,17 +41,19 @@ Status print_sizes(const Options& o) {
 Status pack(const Options& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".pare"));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(write_pare(graph, o.output, {.uncoded = o.uncoded}));
-  return print_sizes(o);
+  return print_sizes(o, before);
 }
 
 Status unpack(const Options& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.input, ".pare"));
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".onnx"));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(write_onnx(
       graph, o.output, {.external_data = o.external_data, .signed_weights = o.signed_weights}));
-  return print_sizes(o);
+  return print_sizes(o, before);
 }
 
 }  // namespace

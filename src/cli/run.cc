@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/table.h"
 #include "data/image.h"
@@ -87,7 +88,7 @@ void print_json(const std::vector<Answer>& answers) {
     }
     array.push_back({{"image", a.image}, {"classes", std::move(classes)}});
   }
-  fmt::print("{}\n", array.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  print_indented(array);
 }
 
 void print_text(const std::vector<Answer>& answers) {

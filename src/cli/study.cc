@@ -4,18 +4,16 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <csignal>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/build_info.h"
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/progress_line.h"
+#include "cli/stop_signal.h"
 #include "report/report.h"
 #if PARE_TRAIN
 #include "cli/study_trainer.h"
@@ -34,17 +32,6 @@ struct Options {
   bool dry_run = false;
   bool json = false;
 };
-
-// Only a signal handler may be global: it gets no argument.
-std::atomic<bool> stop_asked = false;
-
-extern "C" void stop_study(int signal) {
-  // A second Ctrl-C ends the program at once.
-  std::signal(signal, SIG_DFL);
-  stop_asked = true;
-  constexpr char kWords[] = "\nstopping after this step; once more to stop at once\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof(kWords) - 1);
-}
 
 // What the user sees while a study is at work: the step at work, renewing itself, and a line for
 // each that is done.
@@ -99,7 +86,7 @@ Status print_outcome(const Options& o, const StudyConfig& config, const StudyRes
                               {"report", report_path},
                               {"failed", result.failed},
                               {"steps", steps_json(result)}};
-    fmt::print("{}\n", json.dump(2));
+    print_indented(json);
   } else {
     fmt::print("{}\nrecords: {}\nreport:  {}\n", tables, result.records_path, report_path);
   }
@@ -116,10 +103,10 @@ Status run(Options o) {
   options.folder = o.folder;
   options.threads = o.threads;
   options.dry_run = o.dry_run;
-  options.stop = &stop_asked;
+  options.stop = take_stop_signals();
   PARE_ASSIGN_OR_RETURN(options.program, program_identity());
 #if PARE_TRAIN
-  const auto trainer = make_study_trainer(&stop_asked);
+  const auto trainer = make_study_trainer(options.stop);
   options.trainer = trainer.get();
 #endif
   StudyProgress progress;
@@ -133,8 +120,6 @@ Status run(Options o) {
     };
   }
   options.events.note = [&](const std::string& text) { progress.line("warning: " + text); };
-  std::signal(SIGINT, stop_study);
-  std::signal(SIGTERM, stop_study);
   const Result<StudyResult> result = run_study(config, options);
   if (!result.ok()) {
     if (result.status().code() != StatusCode::kCancelled) return result.status();
@@ -143,7 +128,7 @@ Status run(Options o) {
   }
   if (!o.dry_run) return print_outcome(o, config, *result);
   if (o.json) {
-    fmt::print("{}\n", steps_json(*result).dump(2));
+    print_indented(steps_json(*result));
   } else {
     for (const StepRecord& step : result->steps) {
       fmt::print("{}: {} ({})\n", step.step, step.status, step.cause);

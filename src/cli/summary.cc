@@ -9,6 +9,7 @@
 
 #include "base/numerals.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
 #include "cli/table.h"
 #include "graph/model_file.h"
 #include "models/models.h"
@@ -50,7 +51,7 @@ void print_json(const Graph& graph, const Summary& summary) {
       {"model", graph.name},       {"input", summary.input},
       {"layers", std::move(rows)}, {"parameters", summary.parameters},
       {"macs", summary.macs},      {"weight_bytes", summary.weight_bytes}};
-  fmt::print("{}\n", object.dump(2));
+  print_indented(object);
 }
 
 Result<Graph> load(const Options& options) {

@@ -5,15 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <csignal>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/file.h"
 #include "base/stats.h"
 #include "cli/command.h"
+#include "cli/json_output.h"
+#include "cli/stop_signal.h"
 #include "cli/train_material.h"
 #include "cli/train_progress.h"
 #include "train/recipe.h"
@@ -36,17 +35,6 @@ struct Options {
   int threads = 0;
   std::string device = "auto";
 };
-
-// Only a signal handler may be global: it gets no argument.
-std::atomic<bool> stop_asked = false;
-
-extern "C" void ask_to_stop(int signal) {
-  // A second Ctrl-C ends the program at once.
-  std::signal(signal, SIG_DFL);
-  stop_asked = true;
-  constexpr char kWords[] = "\nstopping after this step; once more to stop at once\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWords, sizeof(kWords) - 1);
-}
 
 // The recipe that serves a model when none is named: its own, its family's, or fine-tuning for a
 // file.
@@ -125,7 +113,7 @@ void print_json(const TrainRecipe& recipe, const TrainResult& result) {
     out["top5"] = result.top5;
     out["loss"] = result.test_loss;
   }
-  fmt::print("{}\n", out.dump(2));
+  print_indented(out);
 }
 
 Status run_training(Options o) {
@@ -157,16 +145,14 @@ Status run_training(Options o) {
   run.resume = o.resume;
   run.threads = o.threads;
   run.device = o.device;
-  run.stop = &stop_asked;
-  run.events.step = [&progress](const StepReport& r) {
-    if (!stop_asked) progress.step(r);
+  run.stop = take_stop_signals();
+  run.events.step = [&progress, &run](const StepReport& r) {
+    if (!run.stop->load()) progress.step(r);  // the bar would wipe what Ctrl-C said
   };
   run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
   run.events.note = [&progress](const std::string& line) { progress.note(line); };
   progress.note(fmt::format("{} by recipe {}, on {}, into {}", recipe.model.name, recipe.name,
                             run.data.train->description(), run.folder));
-  std::signal(SIGINT, ask_to_stop);
-  std::signal(SIGTERM, ask_to_stop);
   const auto trained = train(run);
   progress.wipe();
   if (!trained.ok()) return trained.status();

@@ -24,7 +24,42 @@ import make_linear  # noqa: E402
 
 PARE = str(pathlib.Path(sys.argv[1]).resolve()) if __name__ == "__main__" else ""
 LINEAR = str(FIXTURES / "measure" / "linear.onnx")
+PEERS = FIXTURES.parent.parent / "build" / "peers" / "bin" / "python"
 SIDE = make_linear.SIDE
+
+
+# Speaks as peers/peer.py does, for engines that are played: one answers as the model does, one has its
+# classes one place off, one refuses. What it is asked goes to the file named by PEER_LOG.
+PLAYED_PEER = """
+import json, math, os, sys
+sys.path.insert(0, os.environ["MAKE_LINEAR"])
+import make_linear
+TIME_US = {"onnxruntime": 200000.0, "pytorch": 100000.0}
+for line in sys.stdin:
+    request = json.loads(line)
+    with open(os.environ["PEER_LOG"], "a") as log:
+        log.write(line)
+    op = request["op"]
+    if op == "open" and request["engine"] == "openvino":
+        answer = {"error": "it stayed at home"}
+    elif op == "open":
+        opened = request
+        size = math.prod(request["shape"])
+        with open(request["images"], "rb") as file:
+            raw = file.read()
+        images = [raw[i:i + size] for i in range(0, len(raw), size)]
+        answer = {"version": "7"}
+    elif op == "prepare":
+        answer = {"settings": f"played, batch {request['batch']}"}
+    elif op == "scores":
+        rows = [make_linear.scores(images[i % len(images)]) for i in range(request["count"])]
+        if opened["engine"] == "pytorch":
+            rows = [row[1:] + row[:1] for row in rows]
+        answer = {"scores": rows}
+    else:
+        answer = {"samples_us": [TIME_US[opened["engine"]]] * request["runs"], "peak_bytes": 4096}
+    print(json.dumps(answer), flush=True)
+"""
 
 
 def pare(*arguments, **options):
@@ -228,6 +263,68 @@ class Measure(unittest.TestCase):
         table = self.assert_done(pare("bench", model, "--batch", 2, "--seconds", 0))
         self.assertIn("256 different images in rotation", table)
         self.assertIn("checked " + str(model), table)
+
+    def play_peers(self):
+        """The environment in which --peers finds the played ones, and the log of what they are asked."""
+        folder = self.folder / "played"
+        folder.mkdir(exist_ok=True)
+        (folder / "peer.py").write_text(PLAYED_PEER)
+        log = folder / "asked.jsonl"
+        log.write_text("")
+        return {**os.environ, "PARE_PEERS": str(folder), "PARE_PEERS_PYTHON": sys.executable,
+                "MAKE_LINEAR": str(FIXTURES / "measure"), "PEER_LOG": str(log)}, log
+
+    def test_bench_beside_played_peers(self):
+        environment, log = self.play_peers()
+        records = self.folder / "peers.jsonl"
+        result = pare("bench", LINEAR, "--peers", "--batch", "2,8", "--threads", 1, "--seconds", 0, "--data", self.data,
+                      "--json", "--records", records, env=environment)
+        out = json.loads(self.assert_done(result))
+        self.assertEqual([(r["batch"], r["engine"]) for r in out],
+                         [(b, e) for b in (2, 8) for e in ("pare", "onnxruntime", "pytorch")])
+        for r in out:
+            if r["engine"] == "pare":
+                self.assertEqual(r["best_peer"], "pytorch")
+                self.assertAlmostEqual(r["ratio_to_best_peer"], r["latency_us_p50"] / 100000)
+                continue
+            self.assertEqual((r["engine_version"], r["peak_bytes"], r["precision"], r["threads"]), ("7", 4096, "float32", 1))
+            self.assertEqual(r["latency_us_p99"], 200000 if r["engine"] == "onnxruntime" else 100000)
+            self.assertNotIn("best_peer", r)
+            # 54 images make 27 batches of 2 and 6 of 8.
+            images = 54 if r["batch"] == 2 else 48
+            turned = [s[1:] + s[:1] for s in self.scores[:images]]
+            same = images if r["engine"] == "onnxruntime" else sum(
+                best(t) == a for t, a in zip(turned, self.answers))
+            self.assertEqual(same == images, r["engine"] == "onnxruntime")
+            self.assertIn(f"top-1 as ours for {same} of {images} images", r["checked"])
+            self.assertIn(f"played, batch {r['batch']}", r["checked"])
+        self.assertEqual(result.stderr.splitlines(), ["left out: openvino: it stayed at home"])
+        self.assertEqual(len(records.read_text().splitlines()), 6)
+        asked = [json.loads(line) for line in log.read_text().splitlines()]
+        opened = [r for r in asked if r["op"] == "open"]
+        self.assertEqual([(r["engine"], r["precision"], r["threads"], r["shape"]) for r in opened],
+                         [(e, "float32", 1, [3, SIDE, SIDE]) for e in ("onnxruntime", "openvino", "pytorch")])
+        self.assertFalse(pathlib.Path(opened[0]["model"]).exists(), "what the peers read must be gone")
+
+    def test_bench_peers_in_words(self):
+        environment, _ = self.play_peers()
+        out = self.assert_done(pare("bench", LINEAR, "--peers", "--engines", "onnxruntime,openvino", "--batch", 2,
+                                    "--threads", 1, "--seconds", 0, "--data", self.data, env=environment))
+        self.assertRegex(out, r"against 200(\.0)? ms by onnxruntime 7: ours / best peer 0\.00")
+        self.assertIn("left out: openvino: it stayed at home", out)
+        self.assert_refused(2, ["--engines", "--peers"], "bench", LINEAR, "--engines", "openvino")
+        self.assert_refused(1, ["peer.py", "PARE_PEERS"], "bench", LINEAR, "--peers", "--data", self.data,
+                            env={**environment, "PARE_PEERS": str(self.folder / "nowhere")})
+        self.assert_refused(1, ["no-such-python", "peers/setup"], "bench", LINEAR, "--peers", "--data", self.data,
+                            env={**environment, "PARE_PEERS_PYTHON": "/no-such-python"})
+
+    @unittest.skipUnless(PEERS.exists(), "the peers are not installed (peers/setup)")
+    def test_bench_beside_the_peers_themselves(self):
+        result = pare("bench", LINEAR, "--peers", "--batch", 8, "--threads", 1, "--seconds", 0, "--data", self.data, "--json")
+        out = json.loads(self.assert_done(result))
+        self.assertGreater(len(out), 1, result.stderr)
+        for r in out[1:]:
+            self.assertIn("top-1 as ours for 48 of 48 images", r["checked"])
 
     def test_explain_lists_the_plan(self):
         out = json.loads(self.assert_done(pare("explain", LINEAR, "--batch", 3, "--time", "--seconds", 0,
