@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/nearest.h"
+#include "base/toml.h"
 
 namespace pare {
 namespace {

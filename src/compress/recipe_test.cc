@@ -139,6 +139,7 @@ TEST(Recipe, WrongTomlIsRefused) {
       {"[[step]]\nmethod = \"int8\"\nrange = \"mean\"", "line 3: range cannot be 'mean'"},
       {"[[step]]\nmethod = \"prune\"\nsparsity = 2", "line 3: sparsity takes a number"},
       {"[[step]\n", "r.toml, line 1"},
+      {"[+", "r.toml, line 1"},
       {"[[step]]\nmethod = \"int8\"\n[[step]]\nmethod = \"finetune\"\nepochs = 1",
        "line 3: 'finetune' works on float32 weights and must stand before 'int8'"},
   };

@@ -1,7 +1,6 @@
 // The config of a study: TOML, every key checked.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "base/embedded_text.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "base/toml.h"
 #include "compress/recipe.h"
 #include "study/study.h"
 

@@ -130,6 +130,7 @@ INSTANTIATE_TEST_SUITE_P(
     Config, EveryMistake,
     testing::Values(
         Wrong{"", "no [[net]]"}, Wrong{"name = ", "mine.toml:1: not TOML"},
+        Wrong{"[+net]", "mine.toml:1: not TOML"},
         Wrong{"net = 3", "mine.toml:1: net of a study must be tables"},
         Wrong{"test_images = 'all'\n" + kNet, "test_images of a study must be a whole number"},
         Wrong{"test_images = -1\n" + kNet, "from 0 to"},

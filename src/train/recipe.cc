@@ -1,7 +1,6 @@
 #include "train/recipe.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,7 @@
 #include "base/embedded_text.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "base/toml.h"
 #include "base/utf8.h"
 
 namespace pare {
