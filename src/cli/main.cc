@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <new>
 #include <string>
@@ -43,6 +44,8 @@ Status finish(const std::function<Status()>& command) {
     return out_of_memory("no memory left");
   } catch (const std::system_error& error) {  // fmt::print, when the operating system refuses
     return io_error(std::string("standard output: ") + error.code().message());
+  } catch (const std::exception& error) {  // a library's, where none is known to throw
+    return internal_error(error.what());
   }
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return ok_status();
   return io_error("standard output: " + std::generic_category().message(errno));

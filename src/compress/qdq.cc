@@ -161,8 +161,8 @@ Tensor quantise_bias(const Tensor& bias, const std::vector<float>& scales) {
 }
 
 // Writes weight and bias of one layer as integers.
-LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input,
-                        int32_t weight_limit, Graph& graph, Insertions& insertions) {
+LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input, Graph& graph,
+                        Insertions& insertions) {
   Node& node = graph.nodes[static_cast<size_t>(layer.node)];
   Tensor weight = *graph.find_initializer(layer.weight);
   Tensor bias;
@@ -175,7 +175,7 @@ LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input,
   if (!bias.empty())
     for (const float b : bias.values<float>())
       smallest.push_back(std::fabs(b) / (input.scale * static_cast<float>(kBiasLimit)));
-  result.weights = quantise_weights(weight, layer.channel_axis, weight_limit, smallest);
+  result.weights = quantise_weights(weight, layer.channel_axis, smallest);
   result.weight_snr_db = snr_db(weight, result.weights, layer.channel_axis);
 
   std::vector<bool> alive(static_cast<size_t>(layer.channels), false);
@@ -278,13 +278,13 @@ std::string write_pair(const Graph& graph, const GraphIndex& index, Insertions& 
 
 std::vector<LayerScales> write_qdq(const std::vector<WeightLayer>& layers, const QdqPlan& plan,
                                    const std::map<std::string, ActivationScale>& scales,
-                                   int32_t weight_limit, Graph& graph) {
+                                   Graph& graph) {
   const GraphIndex index(graph);
   Insertions insertions;
   std::vector<LayerScales> written;
   for (const WeightLayer& layer : layers) {
     const ActivationScale& input = scales.at(plan.roots.at(layer.input));
-    written.push_back(write_layer(layer, input, weight_limit, graph, insertions));
+    written.push_back(write_layer(layer, input, graph, insertions));
   }
 
   std::set<int> integer_nodes = plan.moving_nodes;

@@ -50,11 +50,10 @@ struct LayerScales {
   double weight_snr_db = 0;  // signal to noise of the rounded weights
 };
 
-// Rewrites the graph; `scales` by root, integer weights up to `weight_limit` (quantise.h). Returns
-// what each layer got, in the layers' order.
+// Rewrites the graph; `scales` by root. Returns what each layer got, in the layers' order.
 std::vector<LayerScales> write_qdq(const std::vector<WeightLayer>& layers, const QdqPlan& plan,
                                    const std::map<std::string, ActivationScale>& scales,
-                                   int32_t weight_limit, Graph& graph);
+                                   Graph& graph);
 
 }  // namespace pare
 

@@ -12,6 +12,7 @@ namespace pare {
 namespace {
 
 constexpr int kLevels = 256;
+constexpr int32_t kLargestWeight = 127;  // -128 would make the range lopsided
 // Below this a scale would make x / scale overflow for ordinary x; such a tensor is zero for all
 // practical purposes.
 constexpr double kSmallestScale = 1e-30;
@@ -153,7 +154,7 @@ double quantisation_divergence(const Histogram& histogram, const Range& range) {
   return divergence;
 }
 
-QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis, int32_t limit,
+QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
                                   const std::vector<float>& smallest_scales) {
   const auto channels = static_cast<size_t>(weight.dim(channel_axis));
   const auto src = weight.values<float>();
@@ -165,15 +166,15 @@ QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis, int32_
   QuantisedWeights result{Tensor(DType::kInt8, weight.shape()), std::vector<float>(channels)};
   for (size_t c = 0; c < channels; ++c) {
     const float lowest = smallest_scales.empty() ? 0.0F : smallest_scales[c];
-    float scale = std::max(largest[c] / static_cast<float>(limit), lowest);
+    float scale = std::max(largest[c] / static_cast<float>(kLargestWeight), lowest);
     if (scale < static_cast<float>(kSmallestScale)) scale = 1.0F;
     result.scales[c] = scale;
   }
   auto dst = result.values.mutable_values<int8_t>();
   for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
     const auto at = static_cast<size_t>(i);
-    dst[at] = static_cast<int8_t>(
-        quantise(src[at], result.scales[static_cast<size_t>(channel)], 0, -limit, limit));
+    dst[at] = static_cast<int8_t>(quantise(src[at], result.scales[static_cast<size_t>(channel)], 0,
+                                           -kLargestWeight, kLargestWeight));
   });
   return result;
 }

@@ -3,11 +3,8 @@
 // Activations: uint8, asymmetric, one scale a tensor.  x ≈ (q - zero_point) * scale
 //   A range [low, high] always includes zero, so that zero (padding, ReLU) is exact:
 //   scale = (high - low) / 255,  zero_point = rint(-low / scale)
-// Weights: int8, symmetric, one scale a channel: scale = max|w| / limit. Zero stays zero, so
-// pruning
-//   masks survive. The limit is 127, or 64: engines for x86 processors without VNNI add two
-//   products u8·s8 at a time in 16 bits that saturate (VPMADDUBSW), and 2 · 255 · 64 = 32,640 is
-//   what fits. docs/recipes.md has what either costs.
+// Weights: int8, symmetric, one scale a channel: scale = max|w| / 127. Zero stays zero, so pruning
+//   masks survive.
 //
 // How the range of an activation is chosen from its histogram:
 //   minmax      all values
@@ -55,18 +52,14 @@ double quantisation_mse(const Histogram& histogram, const ActivationScale& scale
 // Divergence of the histogram's non-zero values, quantised over `range`, from themselves.
 double quantisation_divergence(const Histogram& histogram, const Range& range);
 
-inline constexpr int32_t kFullWeights = 127;
-inline constexpr int32_t kPortableWeights = 64;
 struct QuantisedWeights {
   Tensor values;              // int8, the weight's shape
   std::vector<float> scales;  // one a channel
 };
 
-// `limit`: the largest magnitude of an integer, kFullWeights or kPortableWeights.
 // `smallest_scales`: a lower bound for each channel's scale (so that its bias fits 32 bits), or
 // empty. A channel of zeros gets its lower bound, or 1.
 QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
-                                  int32_t limit = kFullWeights,
                                   const std::vector<float>& smallest_scales = {});
 
 }  // namespace pare

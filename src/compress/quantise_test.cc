@@ -119,7 +119,7 @@ TEST(QuantiseWeights, ColumnChannels) {
 TEST(QuantiseWeights, ZeroChannelAndLowerBound) {
   const Tensor weight = Tensor::from_values<float>({2, 1}, std::vector<float>{0.0F, 1.27F});
   EXPECT_EQ(quantise_weights(weight, 0).scales[0], 1.0F);
-  const QuantisedWeights bounded = quantise_weights(weight, 0, kFullWeights, {0.5F, 0.5F});
+  const QuantisedWeights bounded = quantise_weights(weight, 0, {0.5F, 0.5F});
   EXPECT_EQ(bounded.scales[0], 0.5F);
   EXPECT_EQ(bounded.scales[1], 0.5F);
   EXPECT_EQ(bounded.values.values<int8_t>()[1], 3);  // 2.54

@@ -68,15 +68,13 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
     problem.weights_type = DType::kInt8;
     problem.pad_value = static_cast<uint8_t>(group.source_quantisation->zero_point);
   }
-  const ProductWeights weights{.name = group.weights,
-                               .channels = problem.out_c,
-                               .sums = [&]() -> Result<std::vector<int32_t>> {
-                                 PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
-                                 std::vector<int32_t> sums(static_cast<size_t>(problem.out_c));
-                                 conv_channel_sums(problem, tensor.values<int8_t>().data(),
-                                                   sums.data());
-                                 return sums;
-                               }};
+  const ProductWeights weights{
+      .layer = node.name, .channels = problem.out_c, .sums = [&]() -> Result<std::vector<int32_t>> {
+        PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
+        std::vector<int32_t> sums(static_cast<size_t>(problem.out_c));
+        conv_channel_sums(problem, tensor.values<int8_t>().data(), sums.data());
+        return sums;
+      }};
   const Shape out_shape = {problem.batch, problem.out_c, problem.out_h, problem.out_w};
   PARE_ASSIGN_OR_RETURN(
       const EpiloguePlan epilogue,
@@ -90,7 +88,9 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   PARE_ASSIGN_OR_RETURN(
       const Tensor packed,
       lowering.weights().get(
-          fmt::format("{}|{}|{}", group.weights, kernel->packing, dtype_name(problem.weights_type)),
+          // What packing looks at beside the tensor is in the key: two nodes may share it.
+          fmt::format("{}|{}|{}|{} groups|{}", group.weights, kernel->packing,
+                      dtype_name(problem.weights_type), problem.groups, problem.dilation_w),
           [&]() -> Result<Tensor> {
             PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
             PARE_RETURN_IF_ERROR(weight_density(lowering, group.weights, tensor).status());

@@ -75,7 +75,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
     return GemmWeights{problem.n, problem.k, tensor.type(), tensor.data(), !transposed};
   };
   const ProductWeights weights{
-      .name = group.weights, .channels = problem.n, .sums = [&]() -> Result<std::vector<int32_t>> {
+      .layer = node.name, .channels = problem.n, .sums = [&]() -> Result<std::vector<int32_t>> {
         PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
         std::vector<int32_t> sums(static_cast<size_t>(problem.n));
         gemm_column_sums(described(tensor), sums.data());

@@ -56,7 +56,7 @@ Result<EpiloguePlan> EpiloguePlan::create(Lowering& lowering, const ProductGroup
     PARE_ASSIGN_OR_RETURN(
         const Tensor bias,
         lowering.weights().get(
-            fmt::format("{}|bias|{}", name, group.bias_factor), [&]() -> Result<Tensor> {
+            fmt::format("{}|{}|bias", weights.layer, name), [&]() -> Result<Tensor> {
               PARE_ASSIGN_OR_RETURN(const Tensor tensor, lowering.float_constant(name));
               if (tensor.empty())
                 return internal_error("the bias '" + name + "' is not a constant");
@@ -88,7 +88,7 @@ Status EpiloguePlan::add_integer_constants(Lowering& lowering, const ProductGrou
   const Quantisation& source = *group.source_quantisation;
   const bool rounds_directly = group.output_quantisation && group.residual.empty() &&
                                group.bias.empty() && epilogue_.activation == Activation::kNone;
-  const std::string key = fmt::format("{}|{}|{}|{}", weights.name, source.scale, source.zero_point,
+  const std::string key = fmt::format("{}|{}|{}|{}", weights.layer, source.scale, source.zero_point,
                                       rounds_directly ? group.output_quantisation->scale : 0.0F);
   PARE_ASSIGN_OR_RETURN(
       const Tensor multiplier, lowering.weights().get(key + "|multiplier", [&]() -> Result<Tensor> {
@@ -112,7 +112,9 @@ Status EpiloguePlan::add_integer_constants(Lowering& lowering, const ProductGrou
             std::vector<int32_t> bias(static_cast<size_t>(weights.channels), 0);
             if (!group.int_bias.empty()) {
               const auto values = lowering.constant(group.int_bias)->values<int32_t>();
-              std::copy(values.begin(), values.end(), bias.begin());
+              if (values.size() == 1) std::fill(bias.begin(), bias.end(), values[0]);
+              if (values.size() == bias.size())
+                std::copy(values.begin(), values.end(), bias.begin());
             }
             PARE_ASSIGN_OR_RETURN(const auto sums, weights.sums());
             for (size_t n = 0; n < bias.size(); ++n) bias[n] -= source.zero_point * sums[n];
@@ -128,14 +130,14 @@ Status EpiloguePlan::add_dynamic_constants(Lowering& lowering, const ProductGrou
   PARE_ASSIGN_OR_RETURN(source_zero_point_, lowering.value(group.dynamic_zero_point));
   PARE_ASSIGN_OR_RETURN(
       const Tensor scales,
-      lowering.weights().get(weights.name + "|scales", [&]() -> Result<Tensor> {
+      lowering.weights().get(weights.layer + "|scales", [&]() -> Result<Tensor> {
         PARE_ASSIGN_OR_RETURN(const Tensor scale, lowering.float_constant(group.weight_scale));
         if (scale.empty())
           return internal_error("the scale '" + group.weight_scale + "' is not constant");
         return float_tensor(per_channel(to_float_vector(scale), weights.channels));
       }));
   PARE_ASSIGN_OR_RETURN(const Tensor sums,
-                        lowering.weights().get(weights.name + "|sums", [&]() -> Result<Tensor> {
+                        lowering.weights().get(weights.layer + "|sums", [&]() -> Result<Tensor> {
                           PARE_ASSIGN_OR_RETURN(const auto values, weights.sums());
                           return Tensor::from_values<int32_t>({weights.channels}, values);
                         }));

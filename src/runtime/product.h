@@ -19,7 +19,9 @@ namespace pare {
 
 // The layer's weights as seen by its epilogue.
 struct ProductWeights {
-  std::string name;      // of the graph's tensor: the key for everything derived from it
+  // Of the node that multiplies, unlike any other's: the key for everything derived from weights,
+  // scales and bias. Several nodes may read one tensor, each in its own way.
+  std::string layer;
   int64_t channels = 0;  // n of epilogue.h
   // Sum of the int8 weights of each output channel.
   std::function<Result<std::vector<int32_t>>()> sums;

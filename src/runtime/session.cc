@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -176,32 +177,54 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
+namespace {
+
+// The library throws nothing: what a file's own sizes ask for may be more than there is.
+template <typename F>
+auto without_throwing(F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("no memory left for the model");
+  }
+}
+
+}  // namespace
+
 Result<Session> Session::from_graph(const Graph& graph, const SessionOptions& options) {
-  PARE_ASSIGN_OR_RETURN(auto impl, Impl::create(graph, options));
-  return Session(std::move(impl));
+  return without_throwing([&]() -> Result<Session> {
+    PARE_ASSIGN_OR_RETURN(auto impl, Impl::create(graph, options));
+    return Session(std::move(impl));
+  });
 }
 
 Result<Session> Session::load(const std::string& path, const SessionOptions& options) {
-  PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(path));
-  auto session = from_graph(graph, options);
-  if (!session.ok()) return session.status().with_context(path);
-  return session;
+  return without_throwing([&]() -> Result<Session> {
+    PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(path));
+    auto session = from_graph(graph, options);
+    if (!session.ok()) return session.status().with_context(path);
+    return session;
+  });
 }
 
 Status Session::run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores) {
-  return impl_->run(pixels, count, scores);
+  return without_throwing([&] { return impl_->run(pixels, count, scores); });
 }
 
 const ModelInfo& Session::info() const { return impl_->info(); }
 
 Result<std::vector<LayerPlan>> Session::plan(int64_t batch) {
-  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
-  return runner->layers();
+  return without_throwing([&]() -> Result<std::vector<LayerPlan>> {
+    PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
+    return runner->layers();
+  });
 }
 
 Result<MemoryUse> Session::memory(int64_t batch) {
-  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
-  return impl_->memory(*runner);
+  return without_throwing([&]() -> Result<MemoryUse> {
+    PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
+    return impl_->memory(*runner);
+  });
 }
 
 Status Session::time_steps(bool enabled) {
@@ -211,10 +234,11 @@ Status Session::time_steps(bool enabled) {
 
 std::vector<double> Session::step_times_us(int64_t batch) const {
   const StepTimes& times = impl_->times();
-  const auto it = times.microseconds.find(batch);
-  if (it == times.microseconds.end()) return {};
-  std::vector<double> mean = it->second;
-  for (double& t : mean) t /= static_cast<double>(times.runs.at(batch));
+  const auto sums = times.microseconds.find(batch);
+  const auto runs = times.runs.find(batch);
+  if (sums == times.microseconds.end() || runs == times.runs.end()) return {};
+  std::vector<double> mean = sums->second;
+  for (double& t : mean) t /= static_cast<double>(runs->second);
   return mean;
 }
 

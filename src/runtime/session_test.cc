@@ -69,6 +69,28 @@ TEST(Session, FloatNetMatchesTheUnfusedReference) {
   EXPECT_TRUE(has_step(session, "Gemm + Gelu", ""));
 }
 
+// One tensor as the weights of two convolutions that group it differently, and one number as the
+// bias of two layers of different widths: each gets its own packed form.
+TEST(Session, SharedConstantsServeEachLayerInItsOwnWay) {
+  Net net(9);
+  const std::string x = net.normalised();
+  const std::string four = net.add("Conv", {x, net.weights({4, 3, 3, 3})});
+  const std::string eight = net.add("Conv", {x, net.weights({8, 3, 3, 3})});
+  const std::string shared = net.weights({4, 4, 3, 3});
+  const std::string one = net.add("Conv", {four, shared});
+  const std::string two = net.add("Conv", {eight, shared}, {{"group", int64_t{2}}});
+  const std::string bias = net.scalar(0.25F);
+  std::string y = net.add("Flatten", {net.add("Relu", {net.add("Add", {one, two})})});
+  y = net.add("Relu", {net.add("Add", {net.add("MatMul", {y, net.weights({256, 600})}), bias})});
+  y = net.add("Add", {net.add("MatMul", {y, net.weights({600, 10})}), bias});
+  const Graph graph = net.finish(y, 10);
+  const auto pixels = images(9);
+  Session session = session_of(graph, {.threads = 2});
+  const auto got = scores_of(session, pixels, 9);
+  const auto want = unfused(graph, pixels, 9);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 2e-3F);
+}
+
 TEST(Session, QuantisedNetRunsInIntegers) {
   const Graph graph = quantised_net();
   Session session = session_of(graph, {.threads = 2});

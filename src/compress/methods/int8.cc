@@ -152,9 +152,8 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
   QdqPlan plan = plan_qdq(graph, layers);
   if (step.word("outputs") == "uint8") add_outputs(graph, float_conv_outputs(graph, layers), plan);
   PARE_ASSIGN_OR_RETURN(const Scales scales, measure_scales(graph, plan, step, context));
-  const int32_t limit = step.word("weights") == "full" ? kFullWeights : kPortableWeights;
   Graph result = graph;
-  const std::vector<LayerScales> written = write_qdq(layers, plan, scales.by_root, limit, result);
+  const std::vector<LayerScales> written = write_qdq(layers, plan, scales.by_root, result);
   int64_t weights = 0;
   for (size_t i = 0; i < layers.size(); ++i) {
     report_layer(layers[i], written[i], plan.roots.at(layers[i].input), scales, *context.report);
@@ -186,13 +185,6 @@ Method make_int8_method() {
        {"minmax", "percentile", "mse", "entropy"},
        "how activation ranges are chosen"},
       {"percentile", Kind::kNumber, "99.99", 50, 100, {}, "for range=percentile"},
-      {"weights",
-       Kind::kChoice,
-       "full",
-       0,
-       0,
-       {"full", "portable"},
-       "largest integers: 127 (full), 64 (portable: any engine adds them up exactly)"},
       {"skip", Kind::kNames, "", 0, 0, {}, "layers to leave in float32"},
       {"outputs",
        Kind::kChoice,

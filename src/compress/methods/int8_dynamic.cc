@@ -40,17 +40,14 @@ void scale_by(Tensor& tensor, float factor) {
 // Collects the nodes that take the place of one dense layer.
 class Rewriter {
  public:
-  Rewriter(Graph& graph, const WeightLayer& layer, int32_t weight_limit)
-      : graph_(graph),
-        layer_(layer),
-        weight_limit_(weight_limit),
-        old_(graph.nodes[static_cast<size_t>(layer.node)]) {}
+  Rewriter(Graph& graph, const WeightLayer& layer)
+      : graph_(graph), layer_(layer), old_(graph.nodes[static_cast<size_t>(layer.node)]) {}
 
   std::vector<Node> nodes() {
     Tensor weight = *graph_.find_initializer(layer_.weight);
     if (layer_.channel_axis == 0) weight = transposed(weight);
     scale_by(weight, old_.float_attribute("alpha", 1.0F));
-    const QuantisedWeights quantised = quantise_weights(weight, 1, weight_limit_);
+    const QuantisedWeights quantised = quantise_weights(weight, 1);
     const std::string integers = constant(".quantised", quantised.values);
     const std::string w_scale =
         constant(".scale", Tensor::from_values<float>({layer_.channels}, quantised.scales));
@@ -106,7 +103,6 @@ class Rewriter {
 
   Graph& graph_;
   const WeightLayer& layer_;
-  const int32_t weight_limit_;
   const Node old_;
   std::vector<Node> nodes_;
 };
@@ -134,9 +130,8 @@ Result<Graph> apply_int8_dynamic(const Graph& graph, const RecipeStep& step,
   Graph result = graph;
   std::map<int, std::vector<Node>> replacements;
   int64_t weights = 0;
-  const int32_t limit = step.word("weights") == "full" ? kFullWeights : kPortableWeights;
   for (const WeightLayer& layer : layers) {
-    replacements[layer.node] = Rewriter(result, layer, limit).nodes();
+    replacements[layer.node] = Rewriter(result, layer).nodes();
     weights += layer.size;
     context.report->layers.push_back(
         {{"layer", layer.name}, {"operation", layer.op}, {"weights", layer.size}});
@@ -167,13 +162,6 @@ Method make_int8_dynamic_method() {
   method.source = "ONNX: DynamicQuantizeLinear, MatMulInteger";
   method.stage = Stage::kQuantise;
   method.options = {
-      {"weights",
-       OptionSpec::Kind::kChoice,
-       "full",
-       0,
-       0,
-       {"portable", "full"},
-       "largest integers: 127 (full), 64 (portable: any engine adds them up exactly)"},
       {"skip", OptionSpec::Kind::kNames, "", 0, 0, {}, "layers to leave in float32"},
   };
   method.apply = apply_int8_dynamic;
