@@ -2,8 +2,8 @@
 //
 // Version 3.3 asserts what a file decides: "[+" as a table's name ends a program that was compiled
 // with assertions, and clang takes the same line for a promise where there are none. Behind each
-// stands a proper error, which is what is wanted. And whether a character like U+00DD is white space
-// ends, in its table, where nothing is said to be reachable: there it is none.
+// stands a proper error, which is what is wanted. And whether a character like U+00DD is white
+// space ends, in its table, where nothing is said to be reachable: there it is none.
 #ifndef PARE_BASE_TOML_H_
 #define PARE_BASE_TOML_H_
 
