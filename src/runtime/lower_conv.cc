@@ -93,7 +93,6 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
                       dtype_name(problem.weights_type), problem.groups, problem.dilation_w),
           [&]() -> Result<Tensor> {
             PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
-            PARE_RETURN_IF_ERROR(weight_density(lowering, group.weights, tensor).status());
             Tensor out(DType::kUInt8, {conv_packed_bytes(*kernel, problem)});
             conv_pack(*kernel, problem, tensor.data(), out.mutable_data());
             return out;
@@ -109,7 +108,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
                     problem.kernel_w * weights_shape[1];
   step.layer.weight_bytes = packed.byte_count();
   PARE_ASSIGN_OR_RETURN(step.layer.weight_density,
-                        weight_density(lowering, group.weights, Tensor()));
+                        weight_density(lowering, group.weights, load_weights));
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

@@ -88,22 +88,23 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   problem.dst_type = epilogue.dst_type();
   problem.activation = epilogue.activation();
   problem.residual = epilogue.has_residual();
+  PARE_ASSIGN_OR_RETURN(problem.weight_density,
+                        weight_density(lowering, group.weights, load_weights));
   auto choice = choose_gemm(problem, lowering.kernels());
   if (!choice.ok()) return choice.status().with_context(where);
   const GemmKernel* kernel = choice->kernel;
   // Alpha is in the key: two Gemms may share a tensor.
   PARE_ASSIGN_OR_RETURN(
       const Tensor packed,
-      lowering.weights().get(
-          fmt::format("{}|{}|{}|{}|{}", group.weights, kernel->packing,
-                      dtype_name(problem.weights_type), transposed, alpha),
-          [&]() -> Result<Tensor> {
-            PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
-            PARE_RETURN_IF_ERROR(weight_density(lowering, group.weights, tensor).status());
-            Tensor out(DType::kUInt8, {gemm_packed_bytes(*kernel, described(tensor))});
-            gemm_pack(*kernel, described(tensor), out.mutable_data());
-            return out;
-          }));
+      lowering.weights().get(fmt::format("{}|{}|{}|{}|{}", group.weights, kernel->packing,
+                                         dtype_name(problem.weights_type), transposed, alpha),
+                             [&]() -> Result<Tensor> {
+                               PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
+                               Tensor out(DType::kUInt8,
+                                          {gemm_packed_bytes(*kernel, described(tensor))});
+                               gemm_pack(*kernel, described(tensor), out.mutable_data());
+                               return out;
+                             }));
   lowering.mark_packed(group.weights);
   const View weights_view = lowering.stored_view(packed);
   const View dst = lowering.allocate(problem.dst_type, out_shape);
@@ -113,8 +114,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
       fmt::format("{} {} -> {}", group_operation(lowering, group), problem.k, problem.n);
   step.layer.macs = problem.m * problem.n * problem.k / lowering.options().batch;
   step.layer.weight_bytes = packed.byte_count();
-  PARE_ASSIGN_OR_RETURN(step.layer.weight_density,
-                        weight_density(lowering, group.weights, Tensor()));
+  step.layer.weight_density = problem.weight_density;
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

@@ -193,9 +193,11 @@ std::string group_operation(const Lowering& lowering, const ProductGroup& group)
   return text;
 }
 
-Result<double> weight_density(Lowering& lowering, const std::string& key, const Tensor& weights) {
+Result<double> weight_density(Lowering& lowering, const std::string& name,
+                              const WeightStore::Make& load) {
   PARE_ASSIGN_OR_RETURN(const Tensor density,
-                        lowering.weights().get(key + "|density", [&]() -> Result<Tensor> {
+                        lowering.weights().get(name + "|density", [&]() -> Result<Tensor> {
+                          PARE_ASSIGN_OR_RETURN(const Tensor weights, load());
                           const std::vector<float> values = to_float_vector(weights);
                           const auto zeros = std::count(values.begin(), values.end(), 0.0F);
                           const auto size = static_cast<double>(std::max<size_t>(1, values.size()));

@@ -70,8 +70,10 @@ class EpiloguePlan {
 
 // "Conv + Relu", for LayerPlan.
 std::string group_operation(const Lowering& lowering, const ProductGroup& group);
-// Share of the elements that are not zero; kept in the weight store.
-Result<double> weight_density(Lowering& lowering, const std::string& key, const Tensor& weights);
+// Share of the elements of the weights `name` that are not zero, counted once and kept in the
+// weight store: later plans know it when the weights are released.
+Result<double> weight_density(Lowering& lowering, const std::string& name,
+                              const WeightStore::Make& load);
 // Type in which a float result is stored: the session's, where every reader takes it.
 DType result_type(const Lowering& lowering, const ProductGroup& group);
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_features.h"
 #include "base/rng.h"
 #include "graph/graph.h"
 #include "runtime/executor.h"
@@ -156,6 +157,43 @@ TEST(Session, SameBitsForAnyThreadsRunsAndBatches) {
         const auto scores = scores_of(session, image, 1);
         EXPECT_TRUE(std::equal(scores.begin(), scores.end(), want.begin() + i * 10)) << i;
       }
+    }
+  }
+}
+
+// `graph` with a twelfth of its weights left, the others `zero`.
+Graph pruned(Graph graph, float zero) {
+  Rng rng(6, RngPurpose::kTest);
+  for (auto& [name, tensor] : graph.initializers) {
+    if (tensor.shape().size() < 2 || element_count(tensor.shape()) < 64) continue;
+    for (int64_t i = 0; i < element_count(tensor.shape()); ++i) {
+      if (rng.bernoulli(1.0F / 12.0F)) continue;
+      const auto at = static_cast<size_t>(i);
+      if (tensor.type() == DType::kInt8) tensor.mutable_values<int8_t>()[at] = 0;
+      if (tensor.type() == DType::kFloat32) tensor.mutable_values<float>()[at] = zero;
+    }
+  }
+  return graph;
+}
+
+TEST(Session, PrunedNetsSkipTheirZerosAndAnswerTheSame) {
+  constexpr int64_t kCount = 23;
+  const auto pixels = images(kCount);
+  // The least number there is adds nothing to a sum, but is no zero: the dense kernels run.
+  Session dense = session_of(pruned(float_net(), 0x1p-149F), {.threads = 2});
+  EXPECT_FALSE(has_step(dense, "Gemm", "columns"));
+  Session reference =
+      session_of(pruned(quantised_net(), 0.0F), {.threads = 1, .reference_kernels = true});
+  for (const Graph& graph : {pruned(float_net(), 0.0F), pruned(quantised_net(), 0.0F)}) {
+    Session session = session_of(graph, {.threads = 2});
+    const bool integers = has_step(session, "QuantizeLinear", "u8s8");
+    const auto want = scores_of(integers ? reference : dense, pixels, kCount);
+    EXPECT_EQ(scores_of(session, pixels, kCount), want);
+    EXPECT_EQ(has_step(session, "Gemm", "columns"), detect_cpu().features.avx2);
+    for (int64_t i = 0; i < kCount; ++i) {
+      const std::vector<uint8_t> image(pixels.begin() + i * 432, pixels.begin() + (i + 1) * 432);
+      const auto scores = scores_of(session, image, 1);
+      EXPECT_TRUE(std::equal(scores.begin(), scores.end(), want.begin() + i * 10)) << i;
     }
   }
 }

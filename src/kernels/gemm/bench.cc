@@ -1,6 +1,10 @@
 // Times the dense layers of cases.inc, one image and sixty-four, by the kernel that would be
 // chosen; the first row of the result is checked against the reference before the clock starts.
+// gemm_pruned/... are layers with many zero weights: the first kernel for them and the first for
+// any weights take turns on one core, in its own processor time; their results must be equal.
 #include <fmt/format.h>
+
+#include <cstring>
 
 #include "base/cpu_features.h"
 #include "kernels/gemm/gemm.h"
@@ -87,6 +91,95 @@ void time_layer(benchmark::State& state, const Layer& layer, int64_t batch, DTyp
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
+// The first kernel that takes `p`, with its packed weights and its result.
+struct Contender {
+  const GemmKernel* kernel = nullptr;
+  GuardedBuffer packed{0}, scratch{0}, dst{0};
+  std::vector<double> seconds;
+
+  static Contender of(const GemmKernel& kernel, const GemmProblem& p, const GemmWeights& weights) {
+    Contender c;
+    c.kernel = &kernel;
+    c.packed = GuardedBuffer((gemm_packed_bytes(kernel, weights) + 63) / 64 * 64);
+    gemm_pack(kernel, weights, c.packed.data());
+    c.scratch = GuardedBuffer((gemm_scratch_bytes(kernel, p, 1) + 63) / 64 * 64);
+    c.dst = GuardedBuffer(p.m * p.n * dtype_bytes(p.dst_type));
+    return c;
+  }
+  void run(const GemmProblem& p, GemmArgs args, ThreadPool& pool) {
+    args.packed = packed.data();
+    args.scratch = scratch.bytes();
+    args.dst = dst.data();
+    const double start = thread_cpu_seconds();
+    gemm_run(*kernel, p, args, pool);
+    seconds.push_back(thread_cpu_seconds() - start);
+  }
+  double median_us() {
+    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+    std::nth_element(seconds.begin(), middle, seconds.end());
+    return 1e6 * *middle;
+  }
+};
+
+// A kernel for pruned weights whatever their density, or one for any.
+const GemmKernel* find_kernel(GemmProblem p, bool pruned) {
+  p.weight_density = 0.0;
+  const IsaBits have = isa_bits(detect_cpu().features);
+  for (const GemmKernel* kernel : gemm_kernels()) {
+    if ((kernel->needs & ~have) != 0 || kernel->refuse(p) != nullptr) continue;
+    if ((std::string(kernel->name).find("columns") != std::string::npos) == pruned) return kernel;
+  }
+  return nullptr;
+}
+
+struct Pruned {
+  int64_t m;
+  double density;
+};
+
+void time_pruned(benchmark::State& state, const Layer& layer, const Pruned& how, DType src,
+                 DType weights_type) {
+  Rng rng(1, RngPurpose::kTiming);
+  GemmProblem p{how.m, layer.n, layer.k, src, weights_type, src};
+  p.weight_density = how.density;
+  // Half of the source are zeros, as after a ReLU.
+  GuardedBuffer x = random_operand(rng, src, p.m * p.k);
+  for (int64_t i = 0; i < p.m * p.k; ++i) {
+    if (rng.bernoulli(0.5F)) store_from_float(src, x.data(), i, 0.0F, {});
+  }
+  GuardedBuffer w = random_operand(rng, weights_type, p.n * p.k);
+  const int64_t bytes = dtype_bytes(weights_type);
+  for (int64_t i = 0; i < p.n * p.k; ++i) {
+    if (rng.bernoulli(static_cast<float>(how.density))) continue;
+    std::memset(w.data() + i * bytes, 0, static_cast<size_t>(bytes));
+  }
+  const GemmWeights weights{p.n, p.k, weights_type, w.data()};
+  const std::vector<float> multiplier = random_floats(rng, p.n, 1e-6F, 2e-6F);
+  const GemmKernel* kernels[2] = {find_kernel(p, false), find_kernel(p, true)};
+  if (kernels[1] == nullptr) return state.SkipWithError("no kernel for pruned weights here");
+  Contender dense = Contender::of(*kernels[0], p, weights);
+  Contender pruned = Contender::of(*kernels[1], p, weights);
+  GemmArgs args;
+  args.src = x.data();
+  args.src_stride = p.k;
+  args.dst_stride = p.n;
+  if (weights_type == DType::kInt8) args.epilogue.multiplier = multiplier.data();
+  ThreadPool pool(1);
+  for (auto _ : state) {
+    dense.run(p, args, pool);
+    pruned.run(p, args, pool);
+  }
+  const auto equal =
+      all_equal<float>(as_floats(p.dst_type, pruned.dst), as_floats(p.dst_type, dense.dst));
+  if (!equal) return state.SkipWithError(equal.message());
+  state.SetLabel(pruned.kernel->name);
+  state.counters["dense_us"] = dense.median_us();
+  state.counters["pruned_us"] = pruned.median_us();
+  state.counters["times"] = dense.median_us() / pruned.median_us();
+  state.counters["bytes_of_dense"] = static_cast<double>(pruned.packed.size_bytes()) /
+                                     static_cast<double>(dense.packed.size_bytes());
+}
+
 const bool kRegistered = [] {
   const struct {
     const char* name;
@@ -94,6 +187,20 @@ const bool kRegistered = [] {
   } types[] = {{"f32", DType::kFloat32, DType::kFloat32},
                {"bf16", DType::kBFloat16, DType::kBFloat16},
                {"int8", DType::kUInt8, DType::kInt8}};
+  for (const Layer& layer : kLayers) {
+    for (const auto& t : types) {
+      if (t.weights == DType::kBFloat16) continue;
+      for (const int64_t m : {1, 25, 64, 100}) {
+        for (const double density : {0.5, 0.4, 0.3, 0.2, 0.1, 0.05}) {
+          const std::string name =
+              fmt::format("gemm_pruned/{}/{}/m{}/d{}", layer.name, t.name, m, density);
+          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+            time_pruned(state, layer, {m, density}, t.src, t.weights);
+          })->Unit(benchmark::kMicrosecond);
+        }
+      }
+    }
+  }
   for (const Layer& layer : kLayers) {
     for (const auto& t : types) {
       for (const int64_t batch : {1, 64}) {

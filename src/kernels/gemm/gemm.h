@@ -10,7 +10,8 @@
 // Order of summation: every float variant but bf16dot adds the products of one output element one
 // by one for k = 0 … K-1 with fused multiply-add, so all of them give the same bits for any M, any
 // split into tasks and any number of threads. A zero source element adds nothing (finite weights),
-// so variants that skip them agree too. Integer variants are exact.
+// so variants that skip them agree too; nor does a zero weight (finite source). Integer variants
+// are exact.
 #ifndef PARE_KERNELS_GEMM_GEMM_H_
 #define PARE_KERNELS_GEMM_GEMM_H_
 
@@ -38,6 +39,8 @@ struct GemmProblem {
   bool residual = false;
   // The source follows a ReLU: many of its elements are zero.
   bool sparse_src = false;
+  // The share of weights that are not zero.
+  double weight_density = 1.0;
 };
 
 // Weights as the graph has them, dense.

@@ -92,33 +92,6 @@ void multiply_wide(const PanelLayout& layout, const std::byte* panel, int64_t ve
   }
 }
 
-// dst[c][r] = src[r][c] for rows x columns elements, four by four.
-void transpose(const float* src, int64_t src_stride, int64_t rows, int64_t columns, float* dst,
-               int64_t dst_stride) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    const float* s = src + r * src_stride;
-    int64_t c = 0;
-    for (; c + 4 <= columns; c += 4) {
-      __m128 a = _mm_loadu_ps(s + c);
-      __m128 b = _mm_loadu_ps(s + src_stride + c);
-      __m128 d = _mm_loadu_ps(s + 2 * src_stride + c);
-      __m128 e = _mm_loadu_ps(s + 3 * src_stride + c);
-      _MM_TRANSPOSE4_PS(a, b, d, e);
-      _mm_storeu_ps(dst + c * dst_stride + r, a);
-      _mm_storeu_ps(dst + (c + 1) * dst_stride + r, b);
-      _mm_storeu_ps(dst + (c + 2) * dst_stride + r, d);
-      _mm_storeu_ps(dst + (c + 3) * dst_stride + r, e);
-    }
-    for (; c < columns; ++c) {
-      for (int64_t i = 0; i < 4; ++i) dst[c * dst_stride + r + i] = s[i * src_stride + c];
-    }
-  }
-  for (; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) dst[c * dst_stride + r] = src[r * src_stride + c];
-  }
-}
-
 }  // namespace
 
 void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
@@ -154,6 +127,32 @@ void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t 
   }
 }
 
+void transpose_floats(const float* src, int64_t src_stride, int64_t rows, int64_t columns,
+                      float* dst, int64_t dst_stride) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const float* s = src + r * src_stride;
+    int64_t c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      __m128 a = _mm_loadu_ps(s + c);
+      __m128 b = _mm_loadu_ps(s + src_stride + c);
+      __m128 d = _mm_loadu_ps(s + 2 * src_stride + c);
+      __m128 e = _mm_loadu_ps(s + 3 * src_stride + c);
+      _MM_TRANSPOSE4_PS(a, b, d, e);
+      _mm_storeu_ps(dst + c * dst_stride + r, a);
+      _mm_storeu_ps(dst + (c + 1) * dst_stride + r, b);
+      _mm_storeu_ps(dst + (c + 2) * dst_stride + r, d);
+      _mm_storeu_ps(dst + (c + 3) * dst_stride + r, e);
+    }
+    for (; c < columns; ++c) {
+      for (int64_t i = 0; i < 4; ++i) dst[c * dst_stride + r + i] = s[i * src_stride + c];
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) dst[c * dst_stride + r] = src[r * src_stride + c];
+  }
+}
+
 void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bool transposed,
                  std::byte* packed) {
   auto* dst = reinterpret_cast<float*>(packed);
@@ -162,7 +161,7 @@ void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bo
     const int64_t stored = layout.panel_vectors(p) * layout.tiles->lanes;
     const int64_t first = p * layout.width();
     if (transposed) {
-      transpose(src + first * stride, stride, columns, layout.k, dst, stored);
+      transpose_floats(src + first * stride, stride, columns, layout.k, dst, stored);
     }
     for (int64_t k = 0; k < layout.k; ++k) {
       float* row = dst + k * stored;

@@ -73,6 +73,10 @@ struct PanelRows {
 void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t p,
                     const PanelRows& rows, void* sums, int64_t sums_stride);
 
+// dst[c][r] = src[r][c] for rows x columns elements of four bytes, four by four.
+void transpose_floats(const float* src, int64_t src_stride, int64_t rows, int64_t columns,
+                      float* dst, int64_t dst_stride);
+
 // Packs one tap of float32 weights quickly, for products of activations: element (k, column) stands
 // at src + k * stride + column, or with `transposed` at src + column * stride + k.
 void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bool transposed,

@@ -48,7 +48,22 @@ struct Case {
   int64_t src_count() const { return p.m == 0 ? 0 : (p.m - 1) * src_stride + p.k; }
 };
 
-Case make_case(int64_t m, int64_t n, int64_t k, const Types& types, int variation) {
+// Zeros in all weights but about `density` of them, and in all of column 1 and of the outputs from
+// 32 to 63: of a block of the least size.
+void prune(Rng& rng, Case& c, double density) {
+  c.p.weight_density = density;
+  if (density == 1.0) return;
+  const int64_t bytes = dtype_bytes(c.weights.type);
+  for (int64_t i = 0; i < c.p.n * c.p.k; ++i) {
+    const int64_t n = c.weights.k_major ? i % c.p.n : i / c.p.k;
+    const int64_t k = c.weights.k_major ? i / c.p.n : i % c.p.k;
+    if (k != 1 && n / 32 != 1 && rng.bernoulli(static_cast<float>(density))) continue;
+    std::memset(c.weights_data.data() + i * bytes, 0, static_cast<size_t>(bytes));
+  }
+}
+
+Case make_case(int64_t m, int64_t n, int64_t k, const Types& types, int variation,
+               double density = 1.0) {
   Case c;
   Rng rng(42, RngPurpose::kTest, static_cast<uint64_t>(variation), static_cast<uint32_t>(n));
   c.p = {m, n, k, types.src, types.weights, types.dst};
@@ -59,6 +74,7 @@ Case make_case(int64_t m, int64_t n, int64_t k, const Types& types, int variatio
   c.src = random_operand(rng, types.src, c.src_count(), c.p.sparse_src);
   c.weights_data = random_operand(rng, types.weights, n * k);
   c.weights = {n, k, types.weights, c.weights_data.data(), variation % 2 == 0};
+  prune(rng, c, density);
   c.bias = GuardedBuffer::of(random_floats(rng, n, -1.0F, 1.0F));
   c.residual = GuardedBuffer::of(random_floats(rng, c.p.residual ? m * n : 0, -1.0F, 1.0F));
   c.int_bias = GuardedBuffer::of(random_ints(rng, n, 1 << 16));
@@ -165,8 +181,10 @@ void check_case(Case& c, VariantTally& tally) {
   }
 }
 
-void expect_complete(const VariantTally& tally) {
+// Every kernel but those with `without` in their names.
+void expect_complete(const VariantTally& tally, const std::string& without) {
   for (const GemmKernel* kernel : gemm_kernels().first(gemm_kernels().size() - 1)) {
+    if (std::string(kernel->name).find(without) != std::string::npos) continue;
     EXPECT_TRUE(tally.has_run(kernel->name) || tally.was_skipped(kernel->name))
         << kernel->name << " took no case";
   }
@@ -187,7 +205,51 @@ TEST(Gemm, VariantsAgreeWithTheReferenceAtBorders) {
 #undef PARE_GEMM_SIZE
 #undef PARE_GEMM_LAYER
   }
-  expect_complete(tally);
+  expect_complete(tally, "columns");
+}
+
+// Kernels for weights with many zeros beside those for any, on the same operands. All outputs but
+// one block may be zero; the sizes stand around a block of outputs, a stretch of k and the rows of
+// a vector and of a block.
+TEST(Gemm, VariantsAgreeWithTheReferenceOnPrunedWeights) {
+  VariantTally tally("gemm pruned");
+  int variation = 0;
+  const auto check = [&](int64_t m, int64_t n, int64_t k, double density) {
+    for (const Types& types : kTypes) {
+      Case c = make_case(m, n, k, types, ++variation, density);
+      check_case(c, tally);
+    }
+  };
+  for (const double density : {0.0, 0.05, 0.15, 0.35}) {
+#define PARE_GEMM_SIZE(m, n, k) check(m, n, k, density);
+#define PARE_GEMM_LAYER(name, rows, n, k)
+#define PARE_MATMUL_SIZE(batch, m, n, k)
+#include "kernels/gemm/cases.inc"
+#undef PARE_GEMM_SIZE
+#undef PARE_GEMM_LAYER
+  }
+  for (const int64_t m : {1, 2, 3, 7, 8, 9, 25, 63, 95, 97, 129, 200}) {
+    for (const int64_t n : {31, 33}) check(m, n, 257, 0.1);
+  }
+  for (const int64_t n : {255, 256, 257, 2047, 2049}) {
+    for (const int64_t m : {1, 9}) check(m, n, 255, 0.2);
+  }
+  for (const int64_t k : {255, 256, 511, 513}) check(40, 65, k, 0.1);
+  expect_complete(tally, "(none)");
+}
+
+TEST(Gemm, PrunedWeightsAreMultipliedWithoutTheirZeros) {
+  const KernelRequest request{detect_cpu().features, "", false};
+  if (!request.cpu.avx2) GTEST_SKIP() << "needs avx2";
+  for (const Types& types : {kTypes[0], kTypes[7]}) {
+    const auto name = [&](double density) {
+      GemmProblem p{8, 64, 64, types.src, types.weights, types.dst};
+      p.weight_density = density;
+      return std::string(choose_gemm(p, request)->kernel->name);
+    };
+    EXPECT_NE(name(0.1).find("columns"), std::string::npos);
+    EXPECT_EQ(name(0.9).find("columns"), std::string::npos);
+  }
 }
 
 TEST(Gemm, VariantsAgreeWithTheReferenceOnTheLayersOfOurModels) {

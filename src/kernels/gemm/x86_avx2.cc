@@ -1,5 +1,7 @@
 // Tiles of 6 x 16 on AVX2: 12 sums in registers, two vectors of the panel and one broadcast.
 #include "kernels/gemm/finish.inl"
+#include "kernels/gemm/sparse_float.inl"
+#include "kernels/gemm/sparse_words.inl"
 #include "kernels/gemm/tiles_dword.inl"
 #include "kernels/gemm/tiles_float.inl"
 #include "kernels/gemm/tilesets.h"
@@ -93,5 +95,44 @@ const TileSet tiles_u8s8_4x16_avx2 = {
     finish_block<int32_t>,
     widen_row,
     &kWordTiles};
+
+namespace {
+
+struct Words {
+  static __m256i load(const int16_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static __m256i pair(const int8_t* p) {
+    int16_t both;
+    __builtin_memcpy(&both, p, 2);
+    return _mm256_cvtepi8_epi16(_mm_set1_epi16(both));
+  }
+  static __m256i low(__m256i a, __m256i b) { return _mm256_unpacklo_epi16(a, b); }
+  static __m256i high(__m256i a, __m256i b) { return _mm256_unpackhi_epi16(a, b); }
+  static __m256i add(__m256i sum, __m256i words, __m256i pair) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(words, pair));
+  }
+};
+
+}  // namespace
+
+const SparseTiles sparse_f32_avx2 = {
+    &tiles_f32_6x16_avx2,
+    8,
+    12,
+    4,
+    1,
+    sparse_row_float,
+    {sparse_rows_float<1>, sparse_rows_float<2>, sparse_rows_float<3>, sparse_rows_float<4>,
+     sparse_rows_float<5>, sparse_rows_float<6>, sparse_rows_float<7>, sparse_rows_float<8>,
+     sparse_rows_float<9>, sparse_rows_float<10>, sparse_rows_float<11>, sparse_rows_float<12>}};
+const SparseTiles sparse_u8s8_avx2 = {&tiles_u8s8_4x16_avx2,
+                                      16,
+                                      4,
+                                      2,
+                                      2,
+                                      sparse_row_bytes,
+                                      {sparse_rows_words<Words, 1>, sparse_rows_words<Words, 2>,
+                                       sparse_rows_words<Words, 3>, sparse_rows_words<Words, 4>}};
 
 }  // namespace pare

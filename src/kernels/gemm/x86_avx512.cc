@@ -1,5 +1,7 @@
 // Tiles of 6 x 64 on AVX-512: 24 sums in registers, four vectors of the panel and one broadcast.
 #include "kernels/gemm/finish.inl"
+#include "kernels/gemm/sparse_float.inl"
+#include "kernels/gemm/sparse_words.inl"
 #include "kernels/gemm/tiles_dword.inl"
 #include "kernels/gemm/tiles_float.inl"
 #include "kernels/gemm/tilesets.h"
@@ -91,5 +93,41 @@ const TileSet tiles_u8s8_4x64_avx512 = {
      PARE_DWORD_TILES_4(DotWords, 1, 3), PARE_DWORD_TILES_4(DotWords, 1, 4)},
     finish_block<int32_t>,
     widen_row};
+
+namespace {
+
+struct Words {
+  static __m512i load(const int16_t* p) { return _mm512_loadu_si512(p); }
+  static __m512i pair(const int8_t* p) {
+    int16_t both;
+    __builtin_memcpy(&both, p, 2);
+    return _mm512_cvtepi8_epi16(_mm256_set1_epi16(both));
+  }
+  static __m512i low(__m512i a, __m512i b) { return _mm512_unpacklo_epi16(a, b); }
+  static __m512i high(__m512i a, __m512i b) { return _mm512_unpackhi_epi16(a, b); }
+  static __m512i add(__m512i sum, __m512i words, __m512i pair) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(words, pair));
+  }
+};
+
+}  // namespace
+
+const SparseTiles sparse_f32_avx512 = {
+    &tiles_f32_6x64_avx512,
+    16,
+    8,
+    4,
+    1,
+    sparse_row_float,
+    {sparse_rows_float<1>, sparse_rows_float<2>, sparse_rows_float<3>, sparse_rows_float<4>,
+     sparse_rows_float<5>, sparse_rows_float<6>, sparse_rows_float<7>, sparse_rows_float<8>}};
+const SparseTiles sparse_u8s8_avx512 = {&tiles_u8s8_4x64_avx512,
+                                        32,
+                                        4,
+                                        2,
+                                        2,
+                                        sparse_row_bytes,
+                                        {sparse_rows_words<Words, 1>, sparse_rows_words<Words, 2>,
+                                         sparse_rows_words<Words, 3>, sparse_rows_words<Words, 4>}};
 
 }  // namespace pare

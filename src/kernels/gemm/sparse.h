@@ -1,0 +1,76 @@
+// The heart of products with weights of which many are zero: only those that are not are stored,
+// twice, since one row and many rows of the source want them in different orders
+// (sparse_weights.h).
+//
+//   one row     for each element x[k] that is not zero: sums[n] += x[k] * w[n,k] for the weights of
+//               column k that are not. Zeros of the source cost nothing, nor do those of the
+//               weights.
+//   many rows   the source is transposed, so that one weight w[n,k] meets all rows in vectors:
+//               sums[n][rows] += w[n,k] * src[k][rows], k ascending. Zero weights cost nothing.
+//
+// Either way an output element is one chain of fused multiply-adds in the order of k, as everywhere
+// in this family; a zero left out would have added nothing.
+//
+// Plain structs only: included by files compiled for one instruction set.
+#ifndef PARE_KERNELS_GEMM_SPARSE_H_
+#define PARE_KERNELS_GEMM_SPARSE_H_
+
+#include <cstdint>
+
+#include "kernels/gemm/tile.h"
+
+namespace pare {
+
+// Many rows: a place in a stretch is one byte.
+inline constexpr int64_t kSparseStretch = 256;  // k of a stretch
+inline constexpr int64_t kSparseBlock = 256;    // outputs of a block, at most
+inline constexpr int64_t kSparseMaxRows = 128;
+inline constexpr int kSparseMaxUnits = 12;
+
+// One row: a sum that is read soon after it was written waits for that, so that blocks are large (a
+// weight takes 5.1 cycles in blocks of 64 outputs, 2.9 in 256, 2.7 in 512, with a tenth of them
+// left). A column is padded with zeros to whole groups: the outputs of a group differ, and its sums
+// are read before the first is written.
+inline constexpr int64_t kSparseColumn = 512;  // outputs of a block, at most
+inline constexpr int kSparseGroup = 4;
+
+struct SparseRowArgs {
+  const void* values;    // float or int32: the elements of the row that are not zero,
+  const int32_t* index;  // and their k, ascending
+  int64_t count;
+  const uint32_t* starts;   // column k of the block has the groups starts[k] … starts[k + 1] - 1
+  const uint16_t* outputs;  // [groups][kSparseGroup]
+  const void* weights;      // float or int8, alike
+  void* sums;               // float or int32 [kSparseColumn], zero at first
+};
+
+struct SparseRowsArgs {
+  const void* src;  // one stretch, [kSparseStretch][rows], float or int16; rows fills whole units
+  int64_t outputs;
+  const uint32_t* starts;  // output n has the weights starts[n] … starts[n + 1] - 1
+  const uint8_t* depths;   // their k within the stretch, ascending
+  const void* weights;     // float or int8
+  void* sums;              // [outputs][rows], float or int32; integers: see SparseTiles::row_unit
+  bool accumulate;         // false: sums start at zero
+};
+
+struct SparseTiles {
+  const TileSet* dense;  // its lanes, finish and widen
+  // Rows of the source come in whole units: a vector of floats, or a vector of int16, whose sums
+  // are two vectors: the even groups of four rows, then the odd ones (unpacking interleaves them).
+  int row_unit;
+  int max_units;
+  int src_bytes;  // of an element of the transposed source: 4, or 2 for int16
+  int pairs;      // an output's weights in a stretch come in multiples of this
+  void (*row)(const SparseRowArgs&);
+  void (*rows[kSparseMaxUnits])(const SparseRowsArgs&);  // [units - 1]
+};
+
+extern const SparseTiles sparse_f32_avx2;
+extern const SparseTiles sparse_u8s8_avx2;
+extern const SparseTiles sparse_f32_avx512;
+extern const SparseTiles sparse_u8s8_avx512;
+
+}  // namespace pare
+
+#endif  // PARE_KERNELS_GEMM_SPARSE_H_

@@ -1,0 +1,79 @@
+// sparse.h for float32 over the vector type V.
+#include "kernels/gemm/sparse.h"
+#include "kernels/simd/vec.h"
+
+namespace pare {
+namespace {
+
+inline void sparse_row_float(const SparseRowArgs& a) {
+  const auto* weights = static_cast<const float*>(a.weights);
+  auto* sums = static_cast<float*>(a.sums);
+  for (int64_t i = 0; i < a.count; ++i) {
+    const float x = static_cast<const float*>(a.values)[i];
+    const uint32_t* starts = a.starts + a.index[i];
+    const int64_t end = int64_t{starts[1]} * kSparseGroup;
+    for (int64_t at = int64_t{starts[0]} * kSparseGroup; at < end; at += kSparseGroup) {
+      float y[kSparseGroup];
+#pragma GCC unroll 4
+      for (int j = 0; j < kSparseGroup; ++j) {
+        y[j] = __builtin_fmaf(x, weights[at + j], sums[a.outputs[at + j]]);
+      }
+#pragma GCC unroll 4
+      for (int j = 0; j < kSparseGroup; ++j) sums[a.outputs[at + j]] = y[j];
+    }
+  }
+}
+
+template <int N>
+inline void add_weight(const SparseRowsArgs& a, uint32_t at, V::F (&sums)[N]) {
+  const V::F w = V::broadcast(static_cast<const float*>(a.weights) + at);
+  const float* src = static_cast<const float*>(a.src) + int64_t{a.depths[at]} * (N * V::kLanes);
+#pragma GCC unroll 12
+  for (int i = 0; i < N; ++i) sums[i] = V::fma(w, V::load(src + i * V::kLanes), sums[i]);
+}
+
+// R outputs at once by N vectors of rows: as long as all have weights left, then one by one. With
+// fewer than eight sums under way each would wait for its last addition.
+template <int R, int N>
+inline void sparse_outputs(const SparseRowsArgs& a, int64_t first) {
+  V::F sums[R][N];
+  auto* out = static_cast<float*>(a.sums) + first * (N * V::kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 12
+    for (int i = 0; i < N; ++i) {
+      sums[r][i] = a.accumulate ? V::load(out + (r * N + i) * V::kLanes) : V::zero();
+    }
+  }
+  uint32_t at[R];
+  uint32_t together = a.starts[first + 1] - a.starts[first];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    at[r] = a.starts[first + r];
+    const uint32_t count = a.starts[first + r + 1] - at[r];
+    together = count < together ? count : together;
+  }
+  for (uint32_t i = 0; i < together; ++i) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) add_weight<N>(a, at[r] + i, sums[r]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    for (uint32_t i = at[r] + together; i < a.starts[first + r + 1]; ++i) {
+      add_weight<N>(a, i, sums[r]);
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < N; ++i) V::store(out + (r * N + i) * V::kLanes, sums[r][i]);
+  }
+}
+
+template <int N>
+void sparse_rows_float(const SparseRowsArgs& a) {
+  constexpr int kTogether = N <= 2 ? 4 : (N <= 4 ? 2 : 1);
+  int64_t n = 0;
+  for (; n + kTogether <= a.outputs; n += kTogether) sparse_outputs<kTogether, N>(a, n);
+  for (; n < a.outputs; ++n) sparse_outputs<1, N>(a, n);
+}
+
+}  // namespace
+}  // namespace pare

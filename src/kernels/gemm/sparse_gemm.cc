@@ -1,0 +1,246 @@
+// Dense layers whose weights are mostly zeros (sparse.h, sparse_weights.h).
+#include <cstring>
+
+#include "kernels/gemm/panels.h"
+#include "kernels/gemm/sparse_rows.h"
+#include "kernels/gemm/variants.h"
+#include "kernels/scalar.h"
+
+namespace pare {
+namespace {
+
+// The share of weights that are not zero below which leaving the others out pays
+// (docs/decisions.md): for many rows, and for one, by columns.
+constexpr double kMostWeights = 0.4;
+constexpr double kMostFloatColumns = 0.2;
+constexpr double kMostByteColumns = 0.11;
+
+// Where there are no columns, fewer rows than this go through dense panels.
+constexpr int64_t kLeastRows = 16;
+// Where there are, up to so many rows go one by one, each without its own zeros.
+constexpr int64_t kMostColumnRows = 2;
+
+// What GemmKernel::tiles is.
+struct SparseGemm {
+  const SparseTiles* tiles;
+  const GemmKernel* dense;
+  double most_columns;
+  int64_t column_rows;
+};
+
+const SparseGemm& gemm_of(const GemmKernel& kernel) {
+  return *static_cast<const SparseGemm*>(kernel.tiles);
+}
+const SparseTiles& tiles_of(const GemmKernel& kernel) { return *gemm_of(kernel).tiles; }
+
+SparsePacking packing_of(const GemmKernel& kernel) {
+  return {tiles_of(kernel).pairs, gemm_of(kernel).most_columns};
+}
+
+int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+const char* refuse_weights(const GemmProblem& p) {
+  if (p.weight_density > kMostWeights) return "more than 40 % of the weights are not zero";
+  // Places in the packed weights are 32 bits.
+  return p.n > 0 && p.k > (int64_t{1} << 30) / p.n ? "more than 2^30 weights" : nullptr;
+}
+
+const char* refuse_f32(const GemmProblem& p) {
+  return p.weights_type == DType::kFloat32 ? refuse_weights(p) : "weights are not float32";
+}
+
+const char* refuse_u8s8(const GemmProblem& p) {
+  return p.weights_type == DType::kInt8 ? refuse_weights(p) : "weights are not int8";
+}
+
+int64_t sparse_bytes(const GemmWeights& w, const SparseCounts& counts) {
+  return sparse_parts({w.n, w.k}, counts, dtype_bytes(w.type), nullptr).bytes;
+}
+
+int64_t packed_bytes(const GemmKernel& kernel, const GemmWeights& w) {
+  const SparseCounts counts = sparse_count(w, packing_of(kernel));
+  const GemmKernel& dense = *gemm_of(kernel).dense;
+  return sparse_bytes(w, counts) + (counts.columns ? 0 : dense.packed_bytes(dense, w));
+}
+
+void pack(const GemmKernel& kernel, const GemmWeights& w, std::byte* packed) {
+  const SparsePacking how = packing_of(kernel);
+  const SparseCounts counts = sparse_count(w, how);
+  sparse_pack(w, how, counts, packed);
+  const GemmKernel& dense = *gemm_of(kernel).dense;
+  if (!counts.columns) dense.pack(dense, w, packed + sparse_bytes(w, counts));
+}
+
+// Rows that are transposed and multiplied at a time: their copy stays in the last-level cache.
+constexpr int64_t kChunkRows = 384;
+
+// Scratch: the source widened to float32, where it has sixteen bits; then for few rows their
+// elements and k, for many a chunk's row pointers and what multiply_sparse_rows() needs.
+struct Scratch {
+  int64_t widened = 0;
+  int64_t values = 0;  // few: and as much for their k
+  int64_t pointers = 0;
+};
+
+Scratch scratch_of(const GemmKernel& kernel, const GemmProblem& p) {
+  Scratch s;
+  const bool floats = p.weights_type == DType::kFloat32;
+  if (floats && p.src_type != DType::kFloat32) s.widened = round_up_64(p.m * p.k * 4);
+  if (p.m <= gemm_of(kernel).column_rows) {
+    s.values = round_up_64(p.m * p.k * 4);
+  } else {
+    s.pointers = round_up_64(std::min(p.m, kChunkRows) * 8);
+  }
+  return s;
+}
+
+int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int threads) {
+  const Scratch s = scratch_of(kernel, p);
+  const int64_t rows = std::min(p.m, kChunkRows);
+  const int64_t own = s.widened + 2 * s.values + s.pointers +
+                      sparse_rows_scratch(tiles_of(kernel), {p.n, p.k}, rows, threads);
+  const GemmKernel& dense = *gemm_of(kernel).dense;
+  return p.m < kLeastRows ? std::max(own, dense.scratch_bytes(dense, p, threads)) : own;
+}
+
+// What the tasks of one run share.
+struct Run {
+  const SparseTiles& tiles;
+  const GemmProblem& problem;
+  const GemmArgs& args;
+  SparseShape shape;
+  SparseParts parts;
+  const std::byte* src;  // float32 or uint8
+  int64_t src_stride;    // elements
+};
+
+FinishArgs finish_of(const Run& run) {
+  FinishArgs finish{};
+  finish.epilogue = &run.args.epilogue;
+  finish.dst_type = stored_type(run.problem.dst_type);
+  finish.dst = run.args.dst;
+  finish.dst_stride = run.args.dst_stride;
+  return finish;
+}
+
+// The elements of a row that are not zero; the number of them.
+template <typename Src, typename Value>
+int64_t keep_nonzero(const Src* row, int64_t k, Value* values, int32_t* index) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    values[count] = row[i];
+    index[count] = static_cast<int32_t>(i);
+    count += row[i] != Src{} ? 1 : 0;
+  }
+  return count;
+}
+
+void run_few(const Run& run, std::byte* values, std::byte* index, ThreadPool& pool) {
+  const int64_t m = run.problem.m;
+  const int64_t k = run.problem.k;
+  int64_t counts[kMostColumnRows] = {};
+  auto* indices = reinterpret_cast<int32_t*>(index);
+  for (int64_t r = 0; r < m; ++r) {
+    if (run.tiles.src_bytes == 4) {
+      const auto* row = reinterpret_cast<const float*>(run.src) + r * run.src_stride;
+      counts[r] = keep_nonzero(row, k, reinterpret_cast<float*>(values) + r * k, indices + r * k);
+    } else {
+      const auto* row = reinterpret_cast<const uint8_t*>(run.src) + r * run.src_stride;
+      counts[r] = keep_nonzero(row, k, reinterpret_cast<int32_t*>(values) + r * k, indices + r * k);
+    }
+  }
+  pool.run(m * run.shape.column_blocks(), [&](int64_t task, int) {
+    const int64_t r = task % m;
+    const int64_t b = task / m;
+    alignas(64) int32_t sums[kSparseColumn] = {};
+    run.tiles.row({values + r * k * 4, indices + r * k, counts[r], run.parts.column_starts + b * k,
+                   run.parts.outputs, run.parts.column_weights, sums});
+    FinishArgs finish = finish_of(run);
+    finish.sums = sums;
+    finish.sums_stride = kSparseColumn;
+    finish.rows = 1;
+    finish.columns = run.shape.column_outputs(b);
+    finish.first_row = r;
+    finish.first_column = b * run.shape.column_block();
+    run.tiles.dense->finish(finish);
+  });
+}
+
+void run_many(const Run& run, std::byte* scratch, int64_t pointers_bytes, ThreadPool& pool) {
+  const GemmProblem& p = run.problem;
+  const int64_t row_bytes = run.src_stride * (run.tiles.src_bytes == 4 ? 4 : 1);
+  auto** rows = reinterpret_cast<const void**>(scratch);
+  const int64_t tap_offset = 0;
+  for (int64_t first = 0; first < p.m; first += kChunkRows) {
+    const int64_t count = std::min(kChunkRows, p.m - first);
+    for (int64_t r = 0; r < count; ++r) rows[r] = run.src + (first + r) * row_bytes;
+    SparseProduct product{&run.tiles, run.shape, run.parts, finish_of(run)};
+    product.finish.first_row = first;
+    multiply_sparse_rows(product, {rows, count, &tap_offset, p.k}, scratch + pointers_bytes, pool);
+  }
+}
+
+void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, ThreadPool& pool) {
+  if (p.m == 0 || p.n == 0) return;
+  const SparseTiles& tiles = tiles_of(kernel);
+  const SparseShape shape{p.n, p.k};
+  SparseCounts counts;
+  std::memcpy(&counts, args.packed, sizeof(counts));
+  if (p.m < kLeastRows && !counts.columns) {
+    const GemmKernel& dense = *gemm_of(kernel).dense;
+    GemmArgs its = args;
+    its.packed += sparse_parts(shape, counts, dtype_bytes(p.weights_type), nullptr).bytes;
+    dense.run(dense, p, its, pool);
+    return;
+  }
+  Run r{
+      tiles, p, args, shape,
+      // Only read from here on.
+      sparse_parts(shape, counts, dtype_bytes(p.weights_type), const_cast<std::byte*>(args.packed)),
+      static_cast<const std::byte*>(args.src), args.src_stride};
+  const Scratch s = scratch_of(kernel, p);
+  std::byte* scratch = args.scratch.data();
+  if (s.widened > 0) {
+    auto* wide = reinterpret_cast<float*>(scratch);
+    const int64_t row_bytes = args.src_stride * dtype_bytes(p.src_type);
+    constexpr int64_t kRowsInTask = 8;
+    pool.run((p.m + kRowsInTask - 1) / kRowsInTask, [&](int64_t task, int) {
+      const int64_t last = std::min(p.m, (task + 1) * kRowsInTask);
+      for (int64_t m = task * kRowsInTask; m < last; ++m) {
+        tiles.dense->widen(stored_type(p.src_type), r.src + m * row_bytes, wide + m * p.k, p.k);
+      }
+    });
+    r.src = scratch;
+    r.src_stride = p.k;
+    scratch += s.widened;
+  }
+  if (p.m <= gemm_of(kernel).column_rows) {
+    run_few(r, scratch, scratch + s.values, pool);
+  } else {
+    run_many(r, scratch, s.pointers, pool);
+  }
+}
+
+}  // namespace
+
+#define PARE_SPARSE_GEMM(types, isa, needs, packing, dense, most_columns, column_rows)     \
+  static const SparseGemm columns_##types##_##isa = {&sparse_##types##_##isa,              \
+                                                     &gemm_##dense##_##isa, most_columns}; \
+  const GemmKernel gemm_##types##_columns_##isa = {"gemm_" #types "_columns_" #isa,        \
+                                                   needs,                                  \
+                                                   packing,                                \
+                                                   refuse_##types,                         \
+                                                   packed_bytes,                           \
+                                                   pack,                                   \
+                                                   scratch_bytes,                          \
+                                                   run,                                    \
+                                                   &columns_##types##_##isa};
+
+PARE_SPARSE_GEMM(f32, avx512, kIsaAvx512, "columns or panels64", f32_6x64, kMostFloatColumns, 2)
+PARE_SPARSE_GEMM(u8s8, avx512, kIsaAvx512, "columns or quads64", u8s8_4x64, kMostByteColumns, 1)
+PARE_SPARSE_GEMM(f32, avx2, kIsaAvx2, "columns or panels16", f32_6x16, kMostFloatColumns, 2)
+PARE_SPARSE_GEMM(u8s8, avx2, kIsaAvx2, "columns or quads16", u8s8_4x16, kMostByteColumns, 1)
+
+#undef PARE_SPARSE_GEMM
+
+}  // namespace pare

@@ -1,0 +1,62 @@
+// sparse.h for uint8 by int8, exact: the source as sixteen-bit words, two of whose products vpmaddwd
+// adds without saturating.
+//
+// Words, from the including file, is a vector: load(p), pair(p) (two int8 as words, repeated),
+// low(a, b) and high(a, b) (words of a and b in turn, of the even and the odd groups of four), and
+// add(sum, words, pair).
+#include "kernels/gemm/sparse.h"
+#include "kernels/simd/vec.h"
+
+namespace pare {
+namespace {
+
+inline void sparse_row_bytes(const SparseRowArgs& a) {
+  const auto* weights = static_cast<const int8_t*>(a.weights);
+  auto* sums = static_cast<int32_t*>(a.sums);
+  for (int64_t i = 0; i < a.count; ++i) {
+    const int32_t x = static_cast<const int32_t*>(a.values)[i];
+    const uint32_t* starts = a.starts + a.index[i];
+    const int64_t end = int64_t{starts[1]} * kSparseGroup;
+    for (int64_t at = int64_t{starts[0]} * kSparseGroup; at < end; at += kSparseGroup) {
+      int32_t y[kSparseGroup];
+#pragma GCC unroll 4
+      for (int j = 0; j < kSparseGroup; ++j) y[j] = x * weights[at + j] + sums[a.outputs[at + j]];
+#pragma GCC unroll 4
+      for (int j = 0; j < kSparseGroup; ++j) sums[a.outputs[at + j]] = y[j];
+    }
+  }
+}
+
+// One output by N units of rows, two weights at a time.
+template <typename Words, int N>
+void sparse_rows_words(const SparseRowsArgs& a) {
+  constexpr int64_t kRows = N * 2 * V::kLanes;
+  const auto* weights = static_cast<const int8_t*>(a.weights);
+  const auto* src = static_cast<const int16_t*>(a.src);
+  for (int64_t n = 0; n < a.outputs; ++n) {
+    auto* out = static_cast<int32_t*>(a.sums) + n * kRows;
+    V::I sums[2 * N];
+#pragma GCC unroll 12
+    for (int i = 0; i < 2 * N; ++i) {
+      sums[i] = a.accumulate ? V::load_int(out + i * V::kLanes) : V::zero_int();
+    }
+    const uint32_t end = a.starts[n + 1];
+    for (uint32_t at = a.starts[n]; at < end; at += 2) {
+      const V::I pair = Words::pair(weights + at);
+      const int16_t* first = src + int64_t{a.depths[at]} * kRows;
+      const int16_t* second = src + int64_t{a.depths[at + 1]} * kRows;
+#pragma GCC unroll 6
+      for (int i = 0; i < N; ++i) {
+        const V::I x = Words::load(first + i * 2 * V::kLanes);
+        const V::I y = Words::load(second + i * 2 * V::kLanes);
+        sums[2 * i] = Words::add(sums[2 * i], Words::low(x, y), pair);
+        sums[2 * i + 1] = Words::add(sums[2 * i + 1], Words::high(x, y), pair);
+      }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < 2 * N; ++i) V::store_int(out + i * V::kLanes, sums[i]);
+  }
+}
+
+}  // namespace
+}  // namespace pare
