@@ -82,6 +82,8 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   problem.dst_type = epilogue.dst_type();
   problem.activation = epilogue.activation();
   problem.residual = epilogue.has_residual();
+  PARE_ASSIGN_OR_RETURN(problem.weight_density,
+                        weight_density(lowering, group.weights, load_weights));
   auto choice = choose_conv(problem, lowering.kernels());
   if (!choice.ok()) return choice.status().with_context(where);
   const ConvKernel* kernel = choice->kernel;
@@ -93,7 +95,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
                       dtype_name(problem.weights_type), problem.groups, problem.dilation_w),
           [&]() -> Result<Tensor> {
             PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
-            Tensor out(DType::kUInt8, {conv_packed_bytes(*kernel, problem)});
+            Tensor out(DType::kUInt8, {conv_packed_bytes(*kernel, problem, tensor.data())});
             conv_pack(*kernel, problem, tensor.data(), out.mutable_data());
             return out;
           }));
@@ -107,8 +109,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   step.layer.macs = problem.out_h * problem.out_w * problem.out_c * problem.kernel_h *
                     problem.kernel_w * weights_shape[1];
   step.layer.weight_bytes = packed.byte_count();
-  PARE_ASSIGN_OR_RETURN(step.layer.weight_density,
-                        weight_density(lowering, group.weights, load_weights));
+  step.layer.weight_density = problem.weight_density;
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

@@ -60,8 +60,9 @@ Result<Choice<ConvKernel>> choose_conv(const ConvProblem& p, const KernelRequest
   return choose_kernel("conv", conv_kernels(), p, request);
 }
 
-int64_t conv_packed_bytes(const ConvKernel& kernel, const ConvProblem& problem) {
-  return kernel.packed_bytes(kernel, problem);
+int64_t conv_packed_bytes(const ConvKernel& kernel, const ConvProblem& problem,
+                          const void* weights) {
+  return kernel.packed_bytes(kernel, problem, weights);
 }
 
 void conv_pack(const ConvKernel& kernel, const ConvProblem& problem, const void* weights,

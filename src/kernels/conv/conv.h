@@ -59,6 +59,7 @@ struct ConvProblem {
   uint8_t pad_value = 0;  // for a uint8 source; others are padded with 0
   Activation activation = Activation::kNone;
   bool residual = false;
+  double weight_density = 1.0;  // the share of weights that are not zero
 };
 
 // floor((in + pads - ((kernel - 1) * dilation + 1)) / stride) + 1, or 0 if the kernel does not fit.
@@ -79,7 +80,7 @@ struct ConvKernel {
   const char* (*refuse)(const ConvProblem&);
   // Of the problem these two read only what belongs to the layer: channels, kernel, dilation,
   // groups and the weights' type.
-  int64_t (*packed_bytes)(const ConvKernel&, const ConvProblem&);
+  int64_t (*packed_bytes)(const ConvKernel&, const ConvProblem&, const void* weights);
   void (*pack)(const ConvKernel&, const ConvProblem&, const void* weights, std::byte* packed);
   int64_t (*scratch_bytes)(const ConvKernel&, const ConvProblem&, int threads);
   void (*run)(const ConvKernel&, const ConvProblem&, const ConvArgs&, ThreadPool&);
@@ -90,7 +91,8 @@ std::span<const ConvKernel* const> conv_kernels();
 // Fails for types outside the table above and for sizes that do not fit together.
 Result<Choice<ConvKernel>> choose_conv(const ConvProblem& problem, const KernelRequest& request);
 
-int64_t conv_packed_bytes(const ConvKernel& kernel, const ConvProblem& problem);
+int64_t conv_packed_bytes(const ConvKernel& kernel, const ConvProblem& problem,
+                          const void* weights);
 void conv_pack(const ConvKernel& kernel, const ConvProblem& problem, const void* weights,
                std::byte* packed);
 int64_t conv_scratch_bytes(const ConvKernel& kernel, const ConvProblem& problem, int threads);

@@ -35,7 +35,7 @@ PanelLayout layout_of(const TileSet& tiles, const ConvProblem& p) {
 
 int64_t group_bytes(const PanelLayout& layout) { return round_up_64(layout.bytes()); }
 
-int64_t packed_bytes(const ConvKernel& kernel, const ConvProblem& p) {
+int64_t packed_bytes(const ConvKernel& kernel, const ConvProblem& p, const void*) {
   return p.groups * group_bytes(layout_of(tiles_of(kernel), p));
 }
 

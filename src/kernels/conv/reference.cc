@@ -8,12 +8,12 @@
 namespace pare {
 namespace {
 
-int64_t packed_bytes(const ConvKernel&, const ConvProblem& p) {
+int64_t packed_bytes(const ConvKernel&, const ConvProblem& p, const void*) {
   return p.out_c * (p.in_c / p.groups) * p.kernel_h * p.kernel_w * dtype_bytes(p.weights_type);
 }
 
 void pack(const ConvKernel& kernel, const ConvProblem& p, const void* weights, std::byte* packed) {
-  const int64_t bytes = packed_bytes(kernel, p);
+  const int64_t bytes = packed_bytes(kernel, p, weights);
   if (bytes > 0) std::memcpy(packed, weights, static_cast<size_t>(bytes));
 }
 

@@ -34,7 +34,7 @@ const SparseGemm& gemm_of(const GemmKernel& kernel) {
 const SparseTiles& tiles_of(const GemmKernel& kernel) { return *gemm_of(kernel).tiles; }
 
 SparsePacking packing_of(const GemmKernel& kernel) {
-  return {tiles_of(kernel).pairs, gemm_of(kernel).most_columns};
+  return {false, tiles_of(kernel).pairs, gemm_of(kernel).most_columns};
 }
 
 int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -12,7 +12,7 @@ template <typename T>
 void read_tile(const GemmWeights& w, int64_t first, int64_t outputs, int64_t s, T* tile) {
   const auto* src = static_cast<const T*>(w.data);
   const int64_t first_k = s * kSparseStretch;
-  const int64_t depth = SparseShape{w.n, w.k}.depth(s);
+  const int64_t depth = std::min(kSparseStretch, w.k - first_k);
   if (w.k_major) {
     for (int64_t k = 0; k < depth; ++k) {
       const T* from = src + (first_k + k) * w.n + first;
@@ -40,8 +40,8 @@ void for_column_tiles(const GemmWeights& w, Visit&& visit) {
   }
 }
 template <typename T, typename Visit>
-void for_row_tiles(const GemmWeights& w, Visit&& visit) {
-  const SparseShape shape{w.n, w.k};
+void for_row_tiles(const GemmWeights& w, bool convolution, Visit&& visit) {
+  const SparseShape shape{w.n, w.k, convolution};
   std::vector<T> tile(static_cast<size_t>(kSparseBlock * kSparseStretch));
   for (int64_t b = 0; b < shape.blocks(); ++b) {
     for (int64_t s = 0; s < shape.stretches(); ++s) {
@@ -53,10 +53,10 @@ void for_row_tiles(const GemmWeights& w, Visit&& visit) {
 
 template <typename T>
 SparseCounts count_weights(const GemmWeights& w, const SparsePacking& how) {
-  const SparseShape shape{w.n, w.k};
+  const SparseShape shape{w.n, w.k, how.convolution};
   SparseCounts counts;
   int64_t weights = 0;
-  for_row_tiles<T>(w, [&](int64_t b, int64_t s, const T* tile) {
+  for_row_tiles<T>(w, how.convolution, [&](int64_t b, int64_t s, const T* tile) {
     for (int64_t n = 0; n < shape.outputs(b); ++n) {
       const T* row = tile + n * kSparseStretch;
       const int64_t count = shape.depth(s) - std::count(row, row + shape.depth(s), T{});
@@ -80,12 +80,12 @@ SparseCounts count_weights(const GemmWeights& w, const SparsePacking& how) {
 }
 
 template <typename T>
-void pack_rows(const GemmWeights& w, int pairs, const SparseParts& parts) {
-  const SparseShape shape{w.n, w.k};
+void pack_rows(const GemmWeights& w, const SparsePacking& how, const SparseParts& parts) {
+  const SparseShape shape{w.n, w.k, how.convolution};
   auto* weights = reinterpret_cast<T*>(parts.row_weights);
   uint32_t* starts = parts.row_starts;
   int64_t entries = 0;
-  for_row_tiles<T>(w, [&](int64_t b, int64_t s, const T* tile) {
+  for_row_tiles<T>(w, how.convolution, [&](int64_t b, int64_t s, const T* tile) {
     for (int64_t n = 0; n < shape.block(); ++n) {
       *starts++ = static_cast<uint32_t>(entries);
       if (n >= shape.outputs(b)) continue;
@@ -96,7 +96,7 @@ void pack_rows(const GemmWeights& w, int pairs, const SparseParts& parts) {
         parts.depths[entries] = static_cast<uint8_t>(k);
         weights[entries++] = value;
       }
-      for (; (entries - first) % pairs != 0; ++entries) {
+      for (; (entries - first) % how.pairs != 0; ++entries) {
         parts.depths[entries] = parts.depths[entries - 1];
         weights[entries] = T{};
       }
@@ -135,10 +135,11 @@ void pack_columns(const GemmWeights& w, const SparseParts& parts) {
 }
 
 template <typename T>
-void pack_as(const GemmWeights& w, int pairs, const SparseCounts& counts, std::byte* packed) {
+void pack_as(const GemmWeights& w, const SparsePacking& how, const SparseCounts& counts,
+             std::byte* packed) {
   std::memcpy(packed, &counts, sizeof(counts));
-  const SparseParts parts = sparse_parts({w.n, w.k}, counts, sizeof(T), packed);
-  pack_rows<T>(w, pairs, parts);
+  const SparseParts parts = sparse_parts({w.n, w.k, how.convolution}, counts, sizeof(T), packed);
+  pack_rows<T>(w, how, parts);
   if (counts.columns) pack_columns<T>(w, parts);
 }
 
@@ -176,9 +177,9 @@ SparseCounts sparse_count(const GemmWeights& w, const SparsePacking& how) {
 void sparse_pack(const GemmWeights& w, const SparsePacking& how, const SparseCounts& counts,
                  std::byte* packed) {
   if (w.type == DType::kInt8) {
-    pack_as<int8_t>(w, how.pairs, counts, packed);
+    pack_as<int8_t>(w, how, counts, packed);
   } else {
-    pack_as<float>(w, how.pairs, counts, packed);
+    pack_as<float>(w, how, counts, packed);
   }
 }
 

@@ -30,13 +30,18 @@ struct SparseCounts {
   int64_t entries = 0;   // of all rows, padded with zeros to whole pairs for integers
 };
 
-// What follows from the sizes alone. At least eight blocks where there are outputs enough: as many
-// tasks as cut_tasks() wants.
+// What follows from the sizes alone. A dense layer has eight blocks for many rows where there are
+// outputs enough, as many tasks as cut_tasks() wants; a convolution fewer and larger ones, since
+// each reads all of its transposed source, and that has few rows.
 struct SparseShape {
   int64_t n = 0;
   int64_t k = 0;
+  bool convolution = false;
 
-  int64_t block() const { return std::clamp<int64_t>((n / 8 + 15) / 16 * 16, 32, kSparseBlock); }
+  int64_t block() const {
+    const int64_t even = (n / (convolution ? 4 : 8) + 15) / 16 * 16;
+    return std::clamp<int64_t>(even, convolution ? 64 : 32, kSparseBlock);
+  }
   int64_t column_block() const {
     return std::clamp<int64_t>((n / 8 + 15) / 16 * 16, 256, kSparseColumn);
   }
@@ -65,7 +70,8 @@ SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts, i
 
 // The weights are float32 or int8.
 struct SparsePacking {
-  int pairs = 1;  // SparseTiles::pairs
+  bool convolution = false;  // SparseShape's
+  int pairs = 1;             // SparseTiles::pairs
   double most_columns = 1.0;
 };
 SparseCounts sparse_count(const GemmWeights& weights, const SparsePacking& how);
