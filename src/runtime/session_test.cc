@@ -181,7 +181,7 @@ TEST(Session, PrunedNetsSkipTheirZerosAndAnswerTheSame) {
   const auto pixels = images(kCount);
   // The least number there is adds nothing to a sum, but is no zero: the dense kernels run.
   Session dense = session_of(pruned(float_net(), 0x1p-149F), {.threads = 2});
-  EXPECT_FALSE(has_step(dense, "Gemm", "columns"));
+  EXPECT_FALSE(has_step(dense, "Gemm", "sparse"));
   Session reference =
       session_of(pruned(quantised_net(), 0.0F), {.threads = 1, .reference_kernels = true});
   for (const Graph& graph : {pruned(float_net(), 0.0F), pruned(quantised_net(), 0.0F)}) {
@@ -189,7 +189,7 @@ TEST(Session, PrunedNetsSkipTheirZerosAndAnswerTheSame) {
     const bool integers = has_step(session, "QuantizeLinear", "u8s8");
     const auto want = scores_of(integers ? reference : dense, pixels, kCount);
     EXPECT_EQ(scores_of(session, pixels, kCount), want);
-    EXPECT_EQ(has_step(session, "Gemm", "columns"), detect_cpu().features.avx2);
+    EXPECT_EQ(has_step(session, "Gemm", "sparse"), detect_cpu().features.avx2);
     for (int64_t i = 0; i < kCount; ++i) {
       const std::vector<uint8_t> image(pixels.begin() + i * 432, pixels.begin() + (i + 1) * 432);
       const auto scores = scores_of(session, image, 1);

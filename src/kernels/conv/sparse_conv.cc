@@ -48,7 +48,7 @@ SparseShape shape_of(const ConvProblem& p) {
   return {p.out_c, p.kernel_h * p.kernel_w * p.in_c, true};
 }
 
-SparsePacking packing_of(const ConvKernel& kernel) { return {true, tiles_of(kernel).pairs, -1.0}; }
+SparsePacking packing_of(const ConvKernel& kernel) { return {&tiles_of(kernel), true, -1.0}; }
 
 // ONNX's [out_c, in_c, kernel_h, kernel_w] as [out_c, kernel_h, kernel_w, in_c].
 template <typename T>
@@ -80,7 +80,8 @@ auto with_weights(const ConvProblem& p, const void* weights, F&& f) {
 int64_t packed_bytes(const ConvKernel& kernel, const ConvProblem& p, const void* weights) {
   return with_weights(p, weights, [&](const GemmWeights& w) {
     const SparseCounts counts = sparse_count(w, packing_of(kernel));
-    return sparse_parts(shape_of(p), counts, dtype_bytes(p.weights_type), nullptr).bytes;
+    return sparse_parts(shape_of(p), counts, tiles_of(kernel), dtype_bytes(p.weights_type), nullptr)
+        .bytes;
   });
 }
 
@@ -194,7 +195,7 @@ void run(const ConvKernel& kernel, const ConvProblem& p, const ConvArgs& args, T
   std::memcpy(&counts, args.packed, sizeof(counts));
   SparseProduct product{&tiles_of(kernel), shape_of(p), {}, {}};
   // Only read from here on.
-  product.parts = sparse_parts(product.shape, counts, dtype_bytes(p.weights_type),
+  product.parts = sparse_parts(product.shape, counts, tiles_of(kernel), dtype_bytes(p.weights_type),
                                const_cast<std::byte*>(args.packed));
   product.finish.epilogue = &args.epilogue;
   product.finish.dst_type = stored_type(p.dst_type);

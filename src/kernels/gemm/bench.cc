@@ -127,7 +127,7 @@ const GemmKernel* find_kernel(GemmProblem p, bool pruned) {
   const IsaBits have = isa_bits(detect_cpu().features);
   for (const GemmKernel* kernel : gemm_kernels()) {
     if ((kernel->needs & ~have) != 0 || kernel->refuse(p) != nullptr) continue;
-    if ((std::string(kernel->name).find("columns") != std::string::npos) == pruned) return kernel;
+    if ((std::string(kernel->name).find("sparse") != std::string::npos) == pruned) return kernel;
   }
   return nullptr;
 }

@@ -2,9 +2,7 @@
 // twice, since one row and many rows of the source want them in different orders
 // (sparse_weights.h).
 //
-//   one row     for each element x[k] that is not zero: sums[n] += x[k] * w[n,k] for the weights of
-//               column k that are not. Zeros of the source cost nothing, nor do those of the
-//               weights.
+//   one row     an output is the sum of w[n,k] * x[k] over the list of its weights.
 //   many rows   the source is transposed, so that one weight w[n,k] meets all rows in vectors:
 //               sums[n][rows] += w[n,k] * src[k][rows], k ascending. Zero weights cost nothing.
 //
@@ -27,21 +25,15 @@ inline constexpr int64_t kSparseBlock = 256;    // outputs of a block, at most
 inline constexpr int64_t kSparseMaxRows = 128;
 inline constexpr int kSparseMaxUnits = 12;
 
-// One row: a sum that is read soon after it was written waits for that, so that blocks are large (a
-// weight takes 5.1 cycles in blocks of 64 outputs, 2.9 in 256, 2.7 in 512, with a tenth of them
-// left). A column is padded with zeros to whole groups: the outputs of a group differ, and its sums
-// are read before the first is written.
-inline constexpr int64_t kSparseColumn = 512;  // outputs of a block, at most
-inline constexpr int kSparseGroup = 4;
-
+// One row. Outputs come in slices, whose lists are as long as the longest of them and stand side by
+// side: [steps][slice]; the shorter ones end with zeros.
 struct SparseRowArgs {
-  const void* values;    // float or int32: the elements of the row that are not zero,
-  const int32_t* index;  // and their k, ascending
-  int64_t count;
-  const uint32_t* starts;   // column k of the block has the groups starts[k] … starts[k + 1] - 1
-  const uint16_t* outputs;  // [groups][kSparseGroup]
-  const void* weights;      // float or int8, alike
-  void* sums;               // float or int32 [kSparseColumn], zero at first
+  const void* src;  // [k], float or int32
+  int64_t slices;
+  const uint32_t* starts;  // slice i has the steps starts[i] … starts[i + 1] - 1
+  const uint16_t* depths;  // [steps][slice], k ascending
+  const void* weights;     // float or int8, alike
+  void* sums;              // [slices][slice], float or int32
 };
 
 struct SparseRowsArgs {
@@ -62,6 +54,7 @@ struct SparseTiles {
   int max_units;
   int src_bytes;  // of an element of the transposed source: 4, or 2 for int16
   int pairs;      // an output's weights in a stretch come in multiples of this
+  int slice;      // of one row: a vector of floats, whose additions would else wait for each other
   void (*row)(const SparseRowArgs&);
   void (*rows[kSparseMaxUnits])(const SparseRowsArgs&);  // [units - 1]
 };

