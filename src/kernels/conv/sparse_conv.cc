@@ -48,7 +48,9 @@ SparseShape shape_of(const ConvProblem& p) {
   return {p.out_c, p.kernel_h * p.kernel_w * p.in_c, true};
 }
 
-SparsePacking packing_of(const ConvKernel& kernel) { return {&tiles_of(kernel), true, -1.0}; }
+SparsePacking packing_of(const ConvKernel& kernel) {
+  return {.tiles = &tiles_of(kernel), .convolution = true, .most_for_slices = -1.0};
+}
 
 // ONNX's [out_c, in_c, kernel_h, kernel_w] as [out_c, kernel_h, kernel_w, in_c].
 template <typename T>

@@ -36,7 +36,8 @@ const SparseTiles& tiles_of(const GemmKernel& kernel) { return *gemm_of(kernel).
 
 SparsePacking packing_of(const GemmKernel& kernel, const GemmWeights& w) {
   const bool cached = w.n * w.k * dtype_bytes(w.type) <= kCacheBytes;
-  return {&tiles_of(kernel), false, gemm_of(kernel).most_for_slices * (cached ? 1 : 2)};
+  return {.tiles = &tiles_of(kernel),
+          .most_for_slices = gemm_of(kernel).most_for_slices * (cached ? 1 : 2)};
 }
 
 int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
