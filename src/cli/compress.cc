@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
+#include "cli/measured_model.h"
 #include "cli/model_argument.h"
 #include "cli/stop_signal.h"
 #include "graph/model_file.h"
@@ -140,6 +141,7 @@ Status run(const Options& o) {
   PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(o.recipe));
   PARE_RETURN_IF_ERROR(check_output(o.output));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
+  if (needs_images(recipe)) warn_of_assumed_preparation(o.input, graph.contract);
   const Status compressible = check_compressible(graph, recipe);
   if (!compressible.ok()) return compressible.with_context(o.input);
   if (needs_trainer(recipe) && !PARE_TRAIN) {

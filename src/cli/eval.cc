@@ -200,7 +200,7 @@ Command make_eval_command() {
                 "CIFAR or image folder, cifar10 or cifar100; the built-in images without "
                 "it");
             app.add_option("--images", o->evaluation.images, "Only the first so many")
-                ->check(CLI::PositiveNumber);
+                ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
             app.add_option("--batch", o->evaluation.batch_size, "Images in a batch")
                 ->check(CLI::Range(1, 1 << 16));
             add_threads_flag(app, o->session);

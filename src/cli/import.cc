@@ -92,6 +92,13 @@ Status run(Options o, const CLI::App& app) {
         "--layout, --bgr, --float-input, --scale, --crop and --output-name go with an ONNX file: a "
         "model built by name has its preprocessing inside");
   }
+  if ((app.count("--mean") > 0) != (app.count("--std") > 0)) {
+    return invalid_argument("--mean and --std go together: (pixel * scale - mean) / std");
+  }
+  std::error_code ignored;
+  if (std::filesystem::equivalent(o.input, o.output, ignored)) {
+    return invalid_argument(o.output + ": expected another file than the one that is imported");
+  }
   if (app.count("--scale") > 0) o.contract.scale = o.scale;
   o.contract.channels_last = o.layout == "nhwc";
   if (!o.crop.empty()) {
@@ -120,12 +127,12 @@ void add_contract_options(CLI::App& app, Options& o) {
       ->delimiter(',');
   app.add_option("--std", o.contract.std, "What they are then divided by")->delimiter(',');
   app.add_option("--resize", o.contract.resize, "Shorter side of an image before the centre crop")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 16));
   app.add_option("--crop", o.crop,
                  "Height and width of the centre crop, where the file leaves them open")
       ->delimiter(',')
       ->expected(1, 2)
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 16));
   app.add_option("--classes", o.classes_file, "Text file with a class name on every line");
   app.add_option("--trained-on", o.trained_on,
                  "What the weights were trained on, in words: stands beside every figure of the "
@@ -156,7 +163,7 @@ Command make_import_command() {
         app.add_option("--model", o->model, "Model that the weights are for (see `pare models`)");
         app.add_option("--image-size", o->image_size,
                        "Height and width of its images; a position embedding is resampled")
-            ->check(CLI::PositiveNumber);
+            ->check(CLI::Range(1, 1 << 16));
         app.add_flag("--allow-unused", o->allow_unused,
                      "Leave out tensors that the model has no place for");
         add_contract_options(app, *o);

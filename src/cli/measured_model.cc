@@ -1,5 +1,6 @@
 #include "cli/measured_model.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -28,11 +29,20 @@ void add_threads_flag(CLI::App& app, SessionOptions& options) {
       ->capture_default_str();
 }
 
+void warn_of_assumed_preparation(const std::string& name, const InputContract& contract) {
+  if (contract.height != 0 || !contract.float_input) return;
+  fmt::print(stderr,
+             "warning: {} does not say how its images are prepared: pixels / 255 are taken, and "
+             "pictures stretched to its size; state it with pare import\n",
+             name);
+}
+
 Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options) {
   PARE_ASSIGN_OR_RETURN(const std::string path, model_path(name));
   PARE_ASSIGN_OR_RETURN(Graph graph, load_model(path));
   PARE_ASSIGN_OR_RETURN(ModelIdentity id, identify_model(path, graph));
   id.model = name;
+  warn_of_assumed_preparation(name, graph.contract);
   Result<Session> session = Session::from_graph(graph, options);
   if (!session.ok()) return session.status().with_context(name);
   InputContract contract = graph.contract;

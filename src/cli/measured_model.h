@@ -30,6 +30,9 @@ struct MeasuredModel {
   std::string precision;  // what it computes in
 };
 
+// Says on stderr that a floating input is fed in the usual way, where the file does not state one.
+void warn_of_assumed_preparation(const std::string& name, const InputContract& contract);
+
 // `name`: a file, or one of the zoo (model_argument.h).
 Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options);
 

@@ -66,7 +66,9 @@ Command make_pack_command() {
               "  pare pack alexnet.pare --uncoded -o mapped.pare",
           .setup = [](CLI::App& app) -> std::function<Status()> {
             auto o = std::make_shared<Options>();
-            app.add_option("input", o->input, "Model, .onnx or .pare")->required();
+            app.add_option("input", o->input, "Model, .onnx or .pare, or one of the zoo")
+                ->transform(model_argument())
+                ->required();
             app.add_option("-o,--output", o->output, "File to write, .pare")->required();
             app.add_flag("--uncoded", o->uncoded,
                          "Store weights as they are, ready to be mapped into memory");

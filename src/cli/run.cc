@@ -130,7 +130,7 @@ Command make_run_command() {
             app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("images", o->images, "Pictures, JPEG or PNG, of any size")->required();
             app.add_option("--top", o->top, "Classes shown for each")
-                ->check(CLI::PositiveNumber)
+                ->check(CLI::Range(1, 1 << 16))
                 ->capture_default_str();
             add_threads_flag(app, o->session);
             add_session_flags(app, o->session);

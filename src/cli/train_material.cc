@@ -1,6 +1,6 @@
 #include "cli/train_material.h"
 
-#include "base/assets.h"
+#include "cli/model_argument.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
 #include "models/models.h"
@@ -58,7 +58,7 @@ Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict) {
 
 Result<Graph> load_train_teacher(const std::string& name) {
   if (is_model_file(name)) return load_model(name);
-  PARE_ASSIGN_OR_RETURN(const std::string path, find_asset("zoo/" + name + ".pare"));
+  PARE_ASSIGN_OR_RETURN(const std::string path, model_path(name));
   return load_model(path);
 }
 

@@ -116,8 +116,9 @@ class Attacher {
     const Result<ValueInfos> infos = infer_shapes(graph_, fixed == kDynamic ? 1 : fixed);
     if (!infos.ok()) return infos.status();
     return unsupported(fmt::format(
-        "output '{}' is {} for {} image(s): expected one row of classes an image for any number of "
-        "images; export it with a dynamic batch",
+        "output '{}' is {} for a batch of {}, and the graph holds for no other batch: expected one "
+        "row of classes an image for any number of images; export it with a dynamic batch "
+        "(torch.onnx.export: dynamic_axes, or dynamic_shapes with dynamo=True)",
         graph_.outputs[0].name, shape_string(infos->at(graph_.outputs[0].name).shape),
         fixed == kDynamic ? 1 : fixed));
   }

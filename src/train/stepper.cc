@@ -136,7 +136,8 @@ Result<Scores> Stepper::validate(const std::shared_ptr<const Dataset>& data, int
       {.batch_size = batch_size, .autocast = autocast_, .device = device_, .stop = stop});
 }
 
-Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data) {
+Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data,
+                            const std::atomic<bool>* stop) {
   if (average_ == nullptr || average_->buffers().empty()) return ok_status();
   const at::NoGradGuard no_grad;
   const LoaderOptions options = {.batch_size = recipe_.train.batch_size,
@@ -144,7 +145,9 @@ Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data) {
                                  .threads = loader_threads(device_)};
   PARE_ASSIGN_OR_RETURN(const auto loader, Loader::create(data, options));
   Batch batch;
-  for (int64_t i = 0; i < recipe_.ema.recalibration_batches; ++i) {
+  const int64_t batches = std::min(recipe_.ema.recalibration_batches, loader->batches_per_epoch());
+  for (int64_t i = 0; i < batches; ++i) {
+    if (stop != nullptr && *stop) return cancelled("stopped while batch norm was measured");
     PARE_RETURN_IF_ERROR(loader->next(batch));
     const TorchBatch images = to_torch_batch(batch, data->image_shape(), device_);
     // The mean of all batches so far.

@@ -49,8 +49,10 @@ class Stepper {
   // kCancelled once `stop` is set; it may be null.
   Result<Scores> validate(const std::shared_ptr<const Dataset>& data, int64_t batch_size,
                           const std::atomic<bool>* stop);
-  // Measures batch norm's statistics anew for the averaged weights, on plain training images.
-  Status recalibrate(const std::shared_ptr<const Dataset>& data);
+  // Measures batch norm's statistics anew for the averaged weights, on plain training images, each
+  // at most once. kCancelled once `stop` is set; it may be null.
+  Status recalibrate(const std::shared_ptr<const Dataset>& data,
+                     const std::atomic<bool>* stop = nullptr);
 
   const TorchExecutor& network() const { return *network_; }
   TorchExecutor& result() { return average_ ? *average_ : *network_; }

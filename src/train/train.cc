@@ -353,7 +353,9 @@ Status Loop::not_finite(const Status& why, const Batch& batch) const {
 }
 
 Result<TrainResult> Loop::finish() {
-  PARE_RETURN_IF_ERROR(stepper_->recalibrate(run_.data.train));
+  const Status recalibrated = stepper_->recalibrate(run_.data.train, run_.stop);
+  if (recalibrated.code() == StatusCode::kCancelled) return stopped();
+  PARE_RETURN_IF_ERROR(recalibrated);
   TrainResult result;
   PARE_ASSIGN_OR_RETURN(result.graph, stepper_->result().to_graph());
   if (!run_.keep_form) {
@@ -412,6 +414,13 @@ Result<TrainResult> train(const TrainRun& asked) {
   if (!prepared.ok()) return prepared.status().with_context(run.recipe.model.name);
   PARE_RETURN_IF_ERROR(check_teacher(run));
   const Plan plan = make_plan(run);
+  constexpr int64_t kFewSteps = 4;
+  if (run.events.note && plan.steps_per_epoch < kFewSteps) {
+    run.events.note(
+        fmt::format("{} images make {} step(s) of {} images an epoch: a smaller train.batch_size "
+                    "learns more from them",
+                    run.data.train->size(), plan.steps_per_epoch, run.recipe.train.batch_size));
+  }
   Loop loop(run, std::move(validation), plan, device.cuda ? at::kCUDA : at::kCPU);
   PARE_RETURN_IF_ERROR(loop.prepare(*prepared, threads));
   PARE_RETURN_IF_ERROR(loop.run_steps());
