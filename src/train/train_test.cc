@@ -144,6 +144,11 @@ TEST(Train, KilledAgainAndAgainItEndsWithTheSameBits) {
     if (!run_and_kill(folder, has_checkpoint, patience, output)) ++kills;
   }
   EXPECT_GT(kills, 2);
+  // Nor is anything left of checkpoints that were being written.
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with("checkpoint.pare-train."))
+        << entry.path();
+  }
   EXPECT_EQ(output, expected);
 }
 
