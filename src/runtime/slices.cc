@@ -9,13 +9,10 @@
 #include <vector>
 
 #include "graph/operators.h"
+#include "graph/shapes.h"
 
 namespace pare {
 namespace {
-
-// Two numbers of images, neither of which is likely to be a dimension of a net.
-constexpr int64_t kOneBatch = 1013;
-constexpr int64_t kOtherBatch = 1019;
 
 template <size_t N>
 bool one_of(const std::string& op, const std::array<std::string_view, N>& list) {
@@ -113,8 +110,8 @@ class Splitter {
 bool Splitter::images_first(const std::string& value) const {
   const Shape& a = shape(value);
   const Shape& b = other_.infos.at(value).shape;
-  return !a.empty() && a.size() == b.size() && a[0] > 0 && a[0] % kOneBatch == 0 &&
-         b[0] % kOtherBatch == 0 && a[0] / kOneBatch == b[0] / kOtherBatch &&
+  return !a.empty() && a.size() == b.size() && a[0] > 0 && a[0] % kFirstBatch == 0 &&
+         b[0] % kSecondBatch == 0 && a[0] / kFirstBatch == b[0] / kSecondBatch &&
          std::equal(a.begin() + 1, a.end(), b.begin() + 1);
 }
 
@@ -163,7 +160,7 @@ bool Splitter::is_product(const Node& node) const {
 
 bool Splitter::has_one_row_an_image(const Node& node) const {
   return is_product(node) && node.op != "Conv" && shape(node.outputs[0]).size() == 2 &&
-         shape(node.outputs[0])[0] == kOneBatch;
+         shape(node.outputs[0])[0] == kFirstBatch;
 }
 
 bool Splitter::product_keeps_rows(const Node& node) const {
@@ -275,7 +272,7 @@ std::optional<SplitGraph> Splitter::split() {
     // A dequantisation stays with the product that takes it up.
     if (!product || open.size() != 1 || node.op == "DequantizeLinear") continue;
     const std::string& value = *open.begin();
-    if (kind(value) != Kind::kImages || shape(value)[0] != kOneBatch) continue;
+    if (kind(value) != Kind::kImages || shape(value)[0] != kFirstBatch) continue;
     best = i + 1;
     best_value = value;
   }
@@ -286,12 +283,9 @@ std::optional<SplitGraph> Splitter::split() {
 }  // namespace
 
 std::optional<SplitGraph> split_for_slices(const Graph& graph) {
-  if (graph.inputs.size() != 1 || graph.inputs[0].shape.empty() ||
-      graph.inputs[0].shape[0] != kDynamic) {
-    return std::nullopt;
-  }
-  auto one = infer_concrete(graph, kOneBatch);
-  auto other = infer_concrete(graph, kOtherBatch);
+  if (graph.inputs.size() != 1 || !has_open_batch(graph)) return std::nullopt;
+  auto one = infer_concrete(graph, kFirstBatch);
+  auto other = infer_concrete(graph, kSecondBatch);
   if (!one.ok() || !other.ok()) return std::nullopt;
   return Splitter(graph, std::move(*one), std::move(*other)).split();
 }

@@ -21,8 +21,6 @@ const HeadTiles& tiles_of(const AttentionKernel& kernel) {
   return *static_cast<const HeadTiles*>(kernel.tiles);
 }
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // Each worker's scratch: panels of keys, panels of values, scores of one block of queries.
 struct HeadLayout {
   PanelLayout keys;

@@ -21,8 +21,6 @@ const TileSet& tiles_of(const ConvKernel& kernel) {
   return *static_cast<const TileSet*>(kernel.tiles);
 }
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 bool rows_are_taps(const ConvProblem& p) { return p.dilation_w == 1 && p.groups == 1; }
 
 // The packed weights of one group.

@@ -26,8 +26,6 @@ const SparseTiles& tiles_of(const ConvKernel& kernel) {
   return *static_cast<const SparseTiles*>(kernel.tiles);
 }
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 const char* refuse(const ConvProblem& p) {
   if (p.weight_density > kMostWeights) return "more than 30 % of the weights are not zero";
   if (p.groups != 1) return "more than one group";

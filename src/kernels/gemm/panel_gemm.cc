@@ -13,8 +13,6 @@ const TileSet& tiles_of(const GemmKernel& kernel) {
   return *static_cast<const TileSet*>(kernel.tiles);
 }
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 int64_t packed_bytes(const GemmKernel& kernel, const GemmWeights& w) {
   return PanelLayout{&tiles_of(kernel), w.n, 1, w.k}.bytes();
 }
@@ -167,14 +165,8 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
         static_cast<const std::byte*>(args.src),
         args.src_stride * dtype_bytes(p.src_type)};
   if (widens(tiles, p)) {
-    auto* wide = reinterpret_cast<float*>(args.scratch.data());
-    constexpr int64_t kRowsInTask = 8;
-    pool.run((p.m + kRowsInTask - 1) / kRowsInTask, [&](int64_t task, int) {
-      const int64_t last = std::min(p.m, (task + 1) * kRowsInTask);
-      for (int64_t m = task * kRowsInTask; m < last; ++m) {
-        tiles.widen(stored_type(p.src_type), r.src + m * r.src_stride_bytes, wide + m * p.k, p.k);
-      }
-    });
+    widen_source(tiles, p.src_type, r.src, r.src_stride_bytes, p.m, p.k,
+                 reinterpret_cast<float*>(args.scratch.data()), pool);
     r.src = args.scratch.data();
     r.src_stride_bytes = p.k * 4;
   }

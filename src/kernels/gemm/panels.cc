@@ -172,6 +172,17 @@ void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bo
   }
 }
 
+void widen_source(const TileSet& tiles, DType type, const std::byte* src, int64_t row_bytes,
+                  int64_t count, int64_t k, float* dst, ThreadPool& pool) {
+  constexpr int64_t kRowsInTask = 8;
+  pool.run((count + kRowsInTask - 1) / kRowsInTask, [&](int64_t task, int) {
+    const int64_t last = std::min(count, (task + 1) * kRowsInTask);
+    for (int64_t r = task * kRowsInTask; r < last; ++r) {
+      tiles.widen(stored_type(type), src + r * row_bytes, dst + r * k, k);
+    }
+  });
+}
+
 TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows) {
   // Few tasks are divided unevenly among the threads; many cost more to hand out.
   constexpr int64_t kEnoughTasks = 8;

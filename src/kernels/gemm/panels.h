@@ -8,9 +8,13 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "base/thread_pool.h"
 #include "kernels/gemm/tile.h"
 
 namespace pare {
+
+// Parts of packed weights and of scratch memory begin at whole cache lines.
+inline int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Columns and depth of packed weights, and where their panels lie.
 struct PanelLayout {
@@ -81,6 +85,10 @@ void transpose_floats(const float* src, int64_t src_stride, int64_t rows, int64_
 // at src + k * stride + column, or with `transposed` at src + column * stride + k.
 void pack_floats(const PanelLayout& layout, const float* src, int64_t stride, bool transposed,
                  std::byte* packed);
+
+// `count` rows of k sixteen-bit floats, `row_bytes` apart, as float32 without gaps in `dst`.
+void widen_source(const TileSet& tiles, DType type, const std::byte* src, int64_t row_bytes,
+                  int64_t count, int64_t k, float* dst, ThreadPool& pool);
 
 // How a product of m rows is cut into tasks: blocks of rows by blocks of panels. A function of the
 // sizes alone.

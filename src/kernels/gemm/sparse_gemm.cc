@@ -40,8 +40,6 @@ SparsePacking packing_of(const GemmKernel& kernel, const GemmWeights& w) {
           .most_for_slices = gemm_of(kernel).most_for_slices * (cached ? 1 : 2)};
 }
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 const char* refuse_weights(const GemmProblem& p) {
   if (p.weight_density > kMostWeights) return "more than 40 % of the weights are not zero";
   // Places in the packed weights are 32 bits.
@@ -193,15 +191,8 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
   const Scratch s = scratch_of(p);
   std::byte* scratch = args.scratch.data();
   if (s.widened > 0) {
-    auto* wide = reinterpret_cast<float*>(scratch);
-    const int64_t row_bytes = args.src_stride * dtype_bytes(p.src_type);
-    constexpr int64_t kRowsInTask = 8;
-    pool.run((p.m + kRowsInTask - 1) / kRowsInTask, [&](int64_t task, int) {
-      const int64_t last = std::min(p.m, (task + 1) * kRowsInTask);
-      for (int64_t m = task * kRowsInTask; m < last; ++m) {
-        tiles.dense->widen(stored_type(p.src_type), r.src + m * row_bytes, wide + m * p.k, p.k);
-      }
-    });
+    widen_source(*tiles.dense, p.src_type, r.src, args.src_stride * dtype_bytes(p.src_type), p.m,
+                 p.k, reinterpret_cast<float*>(scratch), pool);
     r.src = scratch;
     r.src_stride = p.k;
     scratch += s.widened;

@@ -9,8 +9,6 @@
 namespace pare {
 namespace {
 
-int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // How the rows are cut: units of row_unit, blocks of as even a number of units as can be.
 struct RowBlocks {
   int64_t unit = 1;
