@@ -1,4 +1,4 @@
-# make         builds build/release/pare, after installing what is missing to build it
+# make         builds build/release/pare and pare-train, after installing what is missing to build it
 # make test    the whole test suite
 # make study   the main job: trade-off table and report.html from real images
 # make lite    build/lite/pare: everything but training, no LibTorch, one file to copy

@@ -20,7 +20,6 @@ struct Command {
   // Adds options to `app` and returns what runs after they have been read. What the options write
   // to is kept alive by the returned function.
   std::function<std::function<Status()>(CLI::App& app)> setup;
-  bool trains = false;  // may run the trainer (openmp.h)
 };
 
 }  // namespace pare

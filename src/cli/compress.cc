@@ -16,11 +16,9 @@
 #include "cli/measured_model.h"
 #include "cli/model_argument.h"
 #include "cli/stop_signal.h"
+#include "cli/trainer.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
-#if PARE_TRAIN
-#include "train/finetune.h"
-#endif
 
 namespace pare {
 namespace {
@@ -43,14 +41,6 @@ struct Options {
 };
 
 void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
-
-#if PARE_TRAIN
-std::unique_ptr<Trainer> make_trainer(const Options& o) {
-  return make_torch_trainer({.device = o.device, .stop = take_stop_signals()});
-}
-#else
-std::unique_ptr<Trainer> make_trainer(const Options&) { return nullptr; }
-#endif
 
 // Before minutes of work: can the result be written where it shall go?
 Status check_output(const std::string& path) {
@@ -139,21 +129,21 @@ Status print_result(const Options& o, const Recipe& recipe, const Compressed& re
 
 Status run(const Options& o) {
   PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(o.recipe));
+  if (needs_trainer(recipe)) {
+    const Status here = hand_over_training();
+    if (!here.ok()) return here.with_context("recipe '" + recipe_string(recipe) + "' trains");
+  }
   PARE_RETURN_IF_ERROR(check_output(o.output));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
   if (needs_images(recipe)) warn_of_assumed_preparation(o.input, graph.contract);
   const Status compressible = check_compressible(graph, recipe);
   if (!compressible.ok()) return compressible.with_context(o.input);
-  if (needs_trainer(recipe) && !PARE_TRAIN) {
-    return unsupported(fmt::format("recipe '{}' trains, and this build of pare has no training",
-                                   recipe_string(recipe)));
-  }
   CompressContext context;
   if (needs_images(recipe)) {
     PARE_ASSIGN_OR_RETURN(context.train, training_images(o, graph));
   }
   std::unique_ptr<Trainer> trainer;
-  if (needs_trainer(recipe)) trainer = make_trainer(o);
+  if (needs_trainer(recipe)) trainer = make_trainer(o.device, take_stop_signals());
   context.trainer = trainer.get();
   context.calibration_images = o.calibration_images;
   context.threads = o.threads;
@@ -201,11 +191,11 @@ std::function<Status()> set_up(CLI::App& app) {
   app.add_flag("--strict", o->strict, "A broken image stops the run");
   app.add_flag("--report", o->report, "Print what each step did to each layer");
   app.add_flag("--json", o->json, "Print an object with each step's report");
-#if PARE_TRAIN
-  app.add_option("--device", o->device, "Where fine-tuning runs: cpu, cuda or auto")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
-      ->capture_default_str();
-#endif
+  if (can_train()) {
+    app.add_option("--device", o->device, "Where fine-tuning runs: cpu, cuda or auto")
+        ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+        ->capture_default_str();
+  }
   app.footer(fmt::format("Methods and their options (default):\n{}\nExamples:\n{}", recipe_help(),
                          kExamples));
   return [o] { return run(*o); };
@@ -217,8 +207,7 @@ Command make_compress_command() {
   return {.name = "compress",
           .summary = "Make a model smaller: float16, int8, pruning, fine-tuning",
           .examples = kExamples,
-          .setup = set_up,
-          .trains = true};
+          .setup = set_up};
 }
 
 }  // namespace pare

@@ -1,4 +1,5 @@
-// pare: the program. Reads the command line, runs one subcommand, prints its error if it has one.
+// pare, and pare-train (trainer.h): reads the command line, runs one subcommand, prints its error
+// if it has one.
 
 #include <cerrno>
 #include <cstdio>
@@ -6,13 +7,14 @@
 #include <functional>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/build_info.h"
 #include "cli/command.h"
-#include "cli/openmp.h"
+#include "cli/trainer.h"
 #include "cli/usage.h"
 
 namespace pare {
@@ -51,7 +53,16 @@ Status finish(const std::function<Status()>& command) {
   return io_error("standard output: " + std::generic_category().message(errno));
 }
 
+int report(const Status& status) {
+  if (!status.ok()) std::fprintf(stderr, "pare: %s\n", status.message().c_str());
+  return exit_code(status);
+}
+
 int run(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == kTrainCommand) {
+    const Status status = finish(hand_over_training);  // its options are pare-train's to read
+    if (!status.ok()) return report(status);
+  }
   CLI::App app("Pare makes image classifiers small and fast, and proves what it cost.", "pare");
   app.set_version_flag("--version", "pare " + build_version() + " (" + build_commit() + ")");
   app.require_subcommand(1);
@@ -61,10 +72,7 @@ int run(int argc, char** argv) {
   for (Command& command : all_commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
     if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
-    sub->callback([&chosen, argv, trains = command.trains, body = command.setup(*sub)] {
-      if (PARE_TRAIN && trains) restart_with_sleeping_openmp(argv);
-      chosen = body;
-    });
+    sub->callback([&chosen, body = command.setup(*sub)] { chosen = body; });
   }
   try {
     app.parse(argc, argv);
@@ -73,9 +81,7 @@ int run(int argc, char** argv) {
     std::fprintf(stderr, "pare: %s\n", usage_line(app, error).c_str());
     return 2;
   }
-  const Status status = finish(chosen);
-  if (!status.ok()) std::fprintf(stderr, "pare: %s\n", status.message().c_str());
-  return exit_code(status);
+  return report(finish(chosen));
 }
 
 }  // namespace

@@ -14,10 +14,8 @@
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "cli/stop_signal.h"
+#include "cli/trainer.h"
 #include "report/report.h"
-#if PARE_TRAIN
-#include "cli/study_trainer.h"
-#endif
 
 namespace pare {
 namespace {
@@ -97,6 +95,8 @@ Status print_outcome(const Options& o, const StudyConfig& config, const StudyRes
 
 Status run(Options o) {
   PARE_ASSIGN_OR_RETURN(StudyConfig config, load_study_config(o.config));
+  // Without training the study leaves out what needs it.
+  if (needs_trainer(config) && can_train()) PARE_RETURN_IF_ERROR(hand_over_training());
   if (!o.data.empty()) config.data = o.data;
   if (o.folder.empty()) o.folder = "runs/study-" + config.name;
   StudyOptions options;
@@ -105,10 +105,8 @@ Status run(Options o) {
   options.dry_run = o.dry_run;
   options.stop = take_stop_signals();
   PARE_ASSIGN_OR_RETURN(options.program, program_identity());
-#if PARE_TRAIN
   const auto trainer = make_study_trainer(options.stop);
   options.trainer = trainer.get();
-#endif
   StudyProgress progress;
   if (!o.dry_run) {
     options.events.begins = [&](const std::string& step, int number, int count) {
@@ -161,8 +159,7 @@ Command make_study_command() {
               "  pare study\n"
               "  pare study --dry-run\n"
               "  pare study mine.toml --data photos/ --output results\n",
-          .setup = set_up,
-          .trains = true};
+          .setup = set_up};
 }
 
 }  // namespace pare

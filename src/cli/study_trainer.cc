@@ -1,4 +1,4 @@
-#include "cli/study_trainer.h"
+// The trainer that a study is handed.
 
 #include <fmt/format.h>
 
@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "cli/train_material.h"
+#include "cli/trainer.h"
 #include "train/finetune.h"
 #include "train/recipe.h"
 #include "train/train.h"

@@ -15,6 +15,7 @@
 #include "cli/stop_signal.h"
 #include "cli/train_material.h"
 #include "cli/train_progress.h"
+#include "cli/trainer.h"
 #include "train/recipe.h"
 
 namespace pare {
@@ -204,13 +205,13 @@ std::function<Status()> set_up(CLI::App& app) {
 }  // namespace
 
 Command make_train_command() {
-  return {"train", "Train a model by a recipe",
+  return {kTrainCommand, kTrainSummary,
           "  pare train --model alexnet\n"
           "  pare train --model vit-seed --data cifar10 --epochs 50 --out runs/vit\n"
           "  pare train --resume --out runs/vit\n"
           "  pare train --model mine.onnx --data photos/ --lr 0.005 --teacher alexnet\n"
           "  pare train --model alexnet --set augment.cutout=12 --set optimiser.kind=adamw\n",
-          set_up, /*trains=*/true};
+          set_up};
 }
 
 }  // namespace pare

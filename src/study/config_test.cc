@@ -162,5 +162,16 @@ TEST(StudyConfig, BuiltinStudiesAreReadAndOthersNamed) {
   EXPECT_THAT(load_study_config("/no/such.toml").status().message(), HasSubstr("/no/such.toml"));
 }
 
+TEST(StudyConfig, TrainsWhereANetIsTrainedOrAVariantFineTunes) {
+  const auto trains = [](const std::string& toml) {
+    const auto config = parse_study_config(toml, "mine.toml");
+    EXPECT_TRUE(config.ok()) << config.status().message();
+    return config.ok() && needs_trainer(*config);
+  };
+  EXPECT_FALSE(trains("[[net]]\nzoo='a'\nvariants=['fp32','prune:0.5+int8']"));
+  EXPECT_TRUE(trains("[[net]]\nzoo='a'\nvariants=['fp32','prune:0.5+finetune:1']"));
+  EXPECT_TRUE(trains("[[net]]\ntrain='vit-seed-quick'\nvariants=['fp32']"));
+}
+
 }  // namespace
 }  // namespace pare

@@ -67,6 +67,9 @@ Result<StudyConfig> parse_study_config(const std::string& toml, const std::strin
 Result<StudyConfig> load_study_config(const std::string& name_or_path);
 std::vector<std::string> builtin_study_names();
 
+// Does it train a net, or fine-tune one?
+bool needs_trainer(const StudyConfig& config);
+
 // What a training would be, before it is run.
 struct TrainingRequest {
   std::string recipe;

@@ -3,6 +3,7 @@
 #   command_line.sh PARE
 set -euo pipefail
 pare=$(realpath "$1")
+photo=$(dirname "$(realpath "$0")")/../fixtures/data/images/photo.png
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
@@ -33,4 +34,13 @@ expect 2 "$folder.toml:2" --model alexnet --recipe "$folder.toml"
 rm "$folder.toml"
 "$pare" train --model vit-ti/4 --show-recipe | grep -q 'name = "vit-ti/4"'
 "$pare" train --fields | grep -q '^augment.cutmix_alpha '
+
+# Not only refusals: a whole run, `pare` found by way of $PATH and a link; and a recipe that fine-tunes.
+mkdir -p bin photos/{train,val}/{a,b}
+ln -s "$pare" bin/pare
+for class in photos/*/*; do cp "$photo" "$class/1.png"; cp "$photo" "$class/2.png"; done
+PATH=$PWD/bin:$PATH pare train --model vit-seed --data photos --epochs 1 --batch-size 2 --out run >out 2>err || { cat err; exit 1; }
+grep -q '^trained  *2 steps' out || { cat out; exit 1; }
+bin/pare compress run/model.onnx finetune:1 --data photos --device cpu -o tuned.pare >out 2>err || { cat err; exit 1; }
+grep -q '^finetune:1: ' out || { cat out; exit 1; }
 echo "command line: all as documented"
