@@ -223,7 +223,7 @@ Result<Listings> list_both(const DatasetOptions& options, std::vector<std::strin
 }
 
 // Any folder that holds folders.
-bool recognises(const std::string& path) {
+bool recognises_folder(const std::string& path) {
   std::error_code error;
   for (std::filesystem::directory_iterator it(path, error);
        !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
@@ -233,7 +233,7 @@ bool recognises(const std::string& path) {
   return false;
 }
 
-Result<DatasetPair> open(const DatasetOptions& options) {
+Result<DatasetPair> open_folder(const DatasetOptions& options) {
   DatasetPair pair;
   const int64_t side = options.image_size != 0 ? options.image_size : 224;
   FolderOptions folder;
@@ -304,7 +304,7 @@ DatasetKind image_folder_kind() {
   return {
       "a folder of pictures for each class (train/<class>/*.jpg and val/<class>/*.jpg, or "
       "<class>/*.jpg alone)",
-      recognises, open};
+      recognises_folder, open_folder};
 }
 
 }  // namespace pare

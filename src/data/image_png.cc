@@ -13,7 +13,7 @@ namespace pare {
 namespace {
 
 // deflate packs at most 1032 bytes into one, and a byte holds at most eight pixels.
-constexpr int64_t kPixelsPerByte = 1032 * 8;
+constexpr int64_t kMaxPngPixelsPerByte = 1032 * 8;
 
 // libpng reports errors by longjmp. Everything that lives across it is in this struct or in the
 // image that decode_png() owns; read_png() itself has no object with a destructor.
@@ -95,7 +95,7 @@ Result<Image> decode_png(std::span<const std::byte> bytes, const std::string& na
   if (!read_header(r)) return failure(r);
   const int64_t height = png_get_image_height(r.png, r.info);
   const int64_t width = png_get_image_width(r.png, r.info);
-  PARE_RETURN_IF_ERROR(check_image_size(name, height, width, bytes.size(), kPixelsPerByte));
+  PARE_RETURN_IF_ERROR(check_image_size(name, height, width, bytes.size(), kMaxPngPixelsPerByte));
   if (!prepare(r)) return failure(r);
   const auto stride = static_cast<size_t>(width) * 3;
   if (png_get_rowbytes(r.png, r.info) != stride) {

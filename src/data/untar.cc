@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kBlock = 512;
 
 // The ustar header: offsets and lengths of the fields that matter.
-struct Header {
+struct TarHeader {
   std::string name;
   int64_t size = 0;
   char type = '0';
@@ -48,11 +48,11 @@ bool checksum_holds(std::span<const std::byte> block) {
   return sum == octal_field(block, 148, 8);
 }
 
-Result<Header> parse_header(std::span<const std::byte> block, const std::string& archive) {
+Result<TarHeader> parse_header(std::span<const std::byte> block, const std::string& archive) {
   if (!checksum_holds(block)) {
     return corrupt(archive + ": not a tar archive: a header's checksum is wrong");
   }
-  Header header;
+  TarHeader header;
   header.name = text_field(block, 0, 100);
   if (text_field(block, 257, 5) == "ustar") {
     const std::string prefix = text_field(block, 345, 155);
@@ -95,7 +95,7 @@ Status copy_body(const TarSource& source, const std::string& archive, int64_t si
   return ok_status();
 }
 
-Status unpack_entry(const TarSource& source, const std::string& archive, const Header& header,
+Status unpack_entry(const TarSource& source, const std::string& archive, const TarHeader& header,
                     const std::string& folder) {
   const bool is_file = header.type == '0' || header.type == '\0';
   const bool is_folder = header.type == '5';
@@ -125,7 +125,7 @@ Status unpack_tar(const TarSource& source, const std::string& name, const std::s
     const bool end =
         std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; });
     if (end) return ok_status();
-    PARE_ASSIGN_OR_RETURN(const Header header, parse_header(block, name));
+    PARE_ASSIGN_OR_RETURN(const TarHeader header, parse_header(block, name));
     if (header.size > max_bytes - total) {
       return corrupt(
           fmt::format("{}: holds more than the {} bytes that are expected of it", name, max_bytes));

@@ -41,7 +41,7 @@ Status read_float(const Json& json, const char* key, float& value) {
   return ok_status();
 }
 
-Status read_floats(const Json& json, const char* key, std::vector<float>& values) {
+Status read_float_list(const Json& json, const char* key, std::vector<float>& values) {
   if (!json.contains(key)) return ok_status();
   if (!json[key].is_array()) return wrong(key, "a list of numbers", json[key]);
   for (const Json& item : json[key]) {
@@ -115,8 +115,8 @@ Result<InputContract> contract_from_json(const std::string& text) {
   PARE_RETURN_IF_ERROR(read_int(json, "resize", c.resize));
   PARE_RETURN_IF_ERROR(read_bool(json, "float_input", c.float_input));
   PARE_RETURN_IF_ERROR(read_float(json, "scale", c.scale));
-  PARE_RETURN_IF_ERROR(read_floats(json, "mean", c.mean));
-  PARE_RETURN_IF_ERROR(read_floats(json, "std", c.std));
+  PARE_RETURN_IF_ERROR(read_float_list(json, "mean", c.mean));
+  PARE_RETURN_IF_ERROR(read_float_list(json, "std", c.std));
   PARE_RETURN_IF_ERROR(read_bool(json, "outputs_probabilities", c.outputs_probabilities));
   PARE_RETURN_IF_ERROR(read_classes(json, c.classes));
   PARE_RETURN_IF_ERROR(check_contract(c));

@@ -25,9 +25,9 @@ constexpr size_t kMaxItems = 1 << 16;
 // From here on older files have the forms of opset 17 for every operator Pare knows.
 constexpr int64_t kOldestOpset = 13;
 
-class Reader {
+class OnnxReader {
  public:
-  explicit Reader(const std::string& folder) : files_(folder) {}
+  explicit OnnxReader(const std::string& folder) : files_(folder) {}
 
   Result<Graph> read_model(std::span<const std::byte> bytes);
 
@@ -52,12 +52,12 @@ class Reader {
   size_t items_ = 0;
 };
 
-Status Reader::count_item() {
+Status OnnxReader::count_item() {
   if (++items_ <= kMaxItems) return ok_status();
   return unsupported(fmt::format("more than {} nodes, tensors and inputs", kMaxItems));
 }
 
-Result<Graph> Reader::read_model(std::span<const std::byte> bytes) {
+Result<Graph> OnnxReader::read_model(std::span<const std::byte> bytes) {
   pbf_reader model(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   while (model.next()) {
     switch (model.tag()) {
@@ -80,7 +80,7 @@ Result<Graph> Reader::read_model(std::span<const std::byte> bytes) {
   return std::move(graph_);
 }
 
-Status Reader::read_opset(pbf_reader entry) {
+Status OnnxReader::read_opset(pbf_reader entry) {
   std::string domain;
   int64_t version = 0;
   while (entry.next()) {
@@ -97,7 +97,7 @@ Status Reader::read_opset(pbf_reader entry) {
   return ok_status();
 }
 
-Status Reader::read_metadata(pbf_reader entry) {
+Status OnnxReader::read_metadata(pbf_reader entry) {
   PARE_RETURN_IF_ERROR(count_item());
   std::string key;
   std::string value;
@@ -114,7 +114,7 @@ Status Reader::read_metadata(pbf_reader entry) {
   return ok_status();
 }
 
-Status Reader::read_graph(pbf_reader message) {
+Status OnnxReader::read_graph(pbf_reader message) {
   while (message.next()) {
     switch (message.tag()) {
       case GraphField::kName:
@@ -145,7 +145,7 @@ Status Reader::read_graph(pbf_reader message) {
   return ok_status();
 }
 
-Status Reader::read_initializer(pbf_reader message) {
+Status OnnxReader::read_initializer(pbf_reader message) {
   PARE_ASSIGN_OR_RETURN(NamedTensor named, read_onnx_tensor(message, files_));
   if (named.name.empty()) return corrupt("an initializer without a name");
   if (!graph_.initializers.emplace(named.name, std::move(named.tensor)).second) {
@@ -193,7 +193,7 @@ Status read_tensor_type(pbf_reader message, ValueInfo& info) {
   return ok_status();
 }
 
-Result<ValueInfo> Reader::read_value_info(pbf_reader message) {
+Result<ValueInfo> OnnxReader::read_value_info(pbf_reader message) {
   ValueInfo info;
   bool is_tensor = false;
   Status status;
@@ -220,7 +220,7 @@ Result<ValueInfo> Reader::read_value_info(pbf_reader message) {
   return info;
 }
 
-Status Reader::read_node(pbf_reader message) {
+Status OnnxReader::read_node(pbf_reader message) {
   Node node;
   std::vector<pbf_reader> attributes;
   while (message.next()) {
@@ -307,7 +307,7 @@ Status read_attribute_fields(pbf_reader message, AttributeFields& a) {
   return ok_status();
 }
 
-Status Reader::read_attribute(pbf_reader message, Node& node) {
+Status OnnxReader::read_attribute(pbf_reader message, Node& node) {
   AttributeFields a;
   PARE_RETURN_IF_ERROR(read_attribute_fields(message, a));
   Attribute value;
@@ -369,7 +369,7 @@ Result<Tensor> constant_value(const Node& node) {
       fmt::format("node '{}' (Constant): a constant that is not numbers", node.name));
 }
 
-Status Reader::lift_constants() {
+Status OnnxReader::lift_constants() {
   std::vector<Node> kept;
   for (Node& node : graph_.nodes) {
     if (node.op != "Constant" || !node.domain.empty()) {
@@ -390,7 +390,7 @@ Status Reader::lift_constants() {
 }
 
 // Exporters leave names out or use them twice.
-void Reader::name_nodes() {
+void OnnxReader::name_nodes() {
   std::unordered_set<std::string> taken;
   for (const Node& node : graph_.nodes) taken.insert(node.name);
   std::unordered_set<std::string> given;
@@ -404,7 +404,7 @@ void Reader::name_nodes() {
   }
 }
 
-Status Reader::finish() {
+Status OnnxReader::finish() {
   if (!has_graph_) return corrupt("the model has no graph");
   if (!opset_ || *opset_ < kOldestOpset || *opset_ > kMaxOpset) {
     return unsupported(fmt::format("opset {}, Pare reads {} to {}",
@@ -434,7 +434,7 @@ Status Reader::finish() {
 }  // namespace
 
 Result<Graph> parse_onnx(std::span<const std::byte> bytes, const std::string& folder) {
-  return read_protobuf("ONNX model", [&] { return Reader(folder).read_model(bytes); });
+  return read_protobuf("ONNX model", [&] { return OnnxReader(folder).read_model(bytes); });
 }
 
 Result<Graph> read_onnx(const std::string& path) {

@@ -15,7 +15,7 @@
 namespace pare {
 namespace {
 
-constexpr size_t kMaxRank = 64;
+constexpr size_t kMaxManifestRank = 64;
 
 class Writer {
  public:
@@ -54,9 +54,9 @@ class Writer {
 
 // Reads what Writer wrote. The first failure sticks: from then on everything reads as empty, so
 // that callers check status() once at the end.
-class Reader {
+class ManifestReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+  explicit ManifestReader(std::span<const std::byte> bytes) : rest_(bytes) {}
 
   const Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
@@ -128,7 +128,7 @@ class Reader {
 
 void write_type(Writer& w, DType type) { w.integer(onnx_from_dtype(type)); }
 
-DType read_type(Reader& r) {
+DType read_type(ManifestReader& r) {
   const int64_t number = r.integer();
   const std::optional<DType> type = dtype_from_onnx(number);
   if (!type.has_value()) r.fail(fmt::format("unknown element type {}", number));
@@ -141,7 +141,7 @@ void write_tensor(Writer& w, const Tensor& tensor) {
   w.raw(tensor.data(), static_cast<size_t>(tensor.byte_count()));
 }
 
-Tensor read_tensor_bytes(Reader& r, DType type, Shape shape) {
+Tensor read_tensor_bytes(ManifestReader& r, DType type, Shape shape) {
   const Result<int64_t> bytes = stored_tensor_bytes(type, shape);
   if (!bytes.ok()) {
     r.fail(bytes.status().message());
@@ -161,7 +161,7 @@ void write_value(Writer& w, const ValueInfo& value) {
   w.integers(value.shape);
 }
 
-ValueInfo read_value(Reader& r) {
+ValueInfo read_value(ManifestReader& r) {
   ValueInfo value;
   value.name = r.string();
   value.type = read_type(r);
@@ -196,7 +196,7 @@ void write_attribute(Writer& w, const std::string& name, const Attribute& attrib
       attribute);
 }
 
-Attribute read_attribute(Reader& r) {
+Attribute read_attribute(ManifestReader& r) {
   switch (const uint8_t kind = r.u8(); kind) {
     case 0:
       return r.integer();
@@ -231,7 +231,7 @@ void write_attributes(Writer& w, const std::map<std::string, Attribute>& attribu
   w.list(attributes, [&w](const auto& a) { write_attribute(w, a.first, a.second); });
 }
 
-std::map<std::string, Attribute> read_attributes(Reader& r) {
+std::map<std::string, Attribute> read_attributes(ManifestReader& r) {
   std::map<std::string, Attribute> attributes;
   r.list([&] {
     std::string name = r.string();
@@ -252,7 +252,7 @@ void write_node(Writer& w, const Node& node) {
   write_attributes(w, node.attributes);
 }
 
-Node read_node(Reader& r) {
+Node read_node(ManifestReader& r) {
   Node node;
   node.op = r.string();
   node.domain = r.string();
@@ -282,7 +282,8 @@ std::map<std::string, Attribute> contract_attributes(const InputContract& c) {
 }
 
 template <typename T>
-void take_field(Reader& r, std::map<std::string, Attribute>& fields, const char* name, T& out) {
+void take_field(ManifestReader& r, std::map<std::string, Attribute>& fields, const char* name,
+                T& out) {
   const auto it = fields.find(name);
   if (it == fields.end()) return;
   using Stored = std::conditional_t<std::is_same_v<T, bool>, int64_t, T>;
@@ -294,7 +295,7 @@ void take_field(Reader& r, std::map<std::string, Attribute>& fields, const char*
   fields.erase(it);
 }
 
-InputContract read_contract(Reader& r) {
+InputContract read_contract(ManifestReader& r) {
   std::map<std::string, Attribute> fields = read_attributes(r);
   InputContract c;
   take_field(r, fields, "channels", c.channels);
@@ -334,7 +335,7 @@ void write_entry(Writer& w, const PareTensor& t) {
   }
 }
 
-PareTensor read_entry(Reader& r) {
+PareTensor read_entry(ManifestReader& r) {
   PareTensor t;
   t.name = r.string();
   t.type = read_type(r);
@@ -361,8 +362,9 @@ PareTensor read_entry(Reader& r) {
 }  // namespace
 
 Result<int64_t> stored_tensor_bytes(DType type, const Shape& shape) {
-  if (shape.size() > kMaxRank) {
-    return corrupt(fmt::format("{} dimensions: expected at most {}", shape.size(), kMaxRank));
+  if (shape.size() > kMaxManifestRank) {
+    return corrupt(
+        fmt::format("{} dimensions: expected at most {}", shape.size(), kMaxManifestRank));
   }
   PARE_ASSIGN_OR_RETURN(const int64_t n, checked_element_count(shape));
   return (n * dtype_bits(type) + 7) / 8;
@@ -390,7 +392,7 @@ std::vector<std::byte> write_manifest(const Graph& graph, const std::vector<Pare
 }
 
 Result<PareManifest> read_manifest(std::span<const std::byte> bytes) {
-  Reader r(bytes);
+  ManifestReader r(bytes);
   PareManifest m;
   m.graph.name = r.string();
   m.graph.opset = r.integer();

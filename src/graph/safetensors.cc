@@ -23,9 +23,9 @@ constexpr size_t kLengthBytes = 8;
 // much.
 constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 constexpr size_t kMaxTensors = 1 << 18;
-constexpr size_t kMaxRank = 32;
+constexpr size_t kMaxTensorRank = 32;
 // {"name": {"shape": [1]}}: no value of the format stands deeper.
-constexpr int kMaxDepth = 3;
+constexpr int kMaxHeaderDepth = 3;
 
 struct TypeName {
   const char* name;
@@ -52,7 +52,7 @@ const char* name_of_type(DType type) {
   return nullptr;
 }
 
-struct Entry {
+struct TensorEntry {
   std::string name;
   DType type = DType::kFloat32;
   Shape shape;
@@ -76,7 +76,7 @@ Result<std::vector<int64_t>> read_sizes(const Json& json, const char* key, size_
   return sizes;
 }
 
-Result<Entry> read_entry(const std::string& name, const Json& json, int64_t data_bytes) {
+Result<TensorEntry> read_entry(const std::string& name, const Json& json, int64_t data_bytes) {
   if (!json.is_object() || !json.contains("dtype") || !json["dtype"].is_string()) {
     return corrupt("no element type");
   }
@@ -85,8 +85,8 @@ Result<Entry> read_entry(const std::string& name, const Json& json, int64_t data
     return unsupported(
         fmt::format("Pare has no type for '{}'", json["dtype"].get_ref<const std::string&>()));
   }
-  Entry entry{name, *type, {}, 0, 0};
-  PARE_ASSIGN_OR_RETURN(entry.shape, read_sizes(json, "shape", kMaxRank));
+  TensorEntry entry{name, *type, {}, 0, 0};
+  PARE_ASSIGN_OR_RETURN(entry.shape, read_sizes(json, "shape", kMaxTensorRank));
   PARE_ASSIGN_OR_RETURN(const auto offsets, read_sizes(json, "data_offsets", 2));
   if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data_bytes) {
     return corrupt(
@@ -115,7 +115,7 @@ Status read_metadata(const Json& json, std::map<std::string, std::string>& metad
 Result<Json> parse_header(std::string_view text) {
   bool too_deep = false;
   const auto limit_depth = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
+    too_deep = too_deep || depth > kMaxHeaderDepth;
     return !too_deep;
   };
   Json header = Json::parse(text, limit_depth, /*allow_exceptions=*/false);
@@ -125,12 +125,12 @@ Result<Json> parse_header(std::string_view text) {
   return header;
 }
 
-Status check_coverage(std::vector<Entry> entries, int64_t data_bytes) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+Status check_coverage(std::vector<TensorEntry> entries, int64_t data_bytes) {
+  std::sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
   int64_t end = 0;
-  for (const Entry& entry : entries) {
+  for (const TensorEntry& entry : entries) {
     if (entry.begin != end) {
       return corrupt(fmt::format("tensor '{}' begins at byte {}, expected {}: {}", entry.name,
                                  entry.begin, end,
@@ -144,7 +144,7 @@ Status check_coverage(std::vector<Entry> entries, int64_t data_bytes) {
   return ok_status();
 }
 
-Result<Tensor> make_tensor(const Entry& entry, const std::shared_ptr<const std::byte>& data) {
+Result<Tensor> make_tensor(const TensorEntry& entry, const std::shared_ptr<const std::byte>& data) {
   const std::byte* begin = data.get() + entry.begin;
   const auto bytes = static_cast<size_t>(entry.end - entry.begin);
   if (entry.type == DType::kBool) {
@@ -184,7 +184,7 @@ Result<Safetensors> parse(const std::shared_ptr<const std::byte>& data, size_t s
   const size_t data_begin = kLengthBytes + static_cast<size_t>(header_bytes);
   const auto data_bytes = static_cast<int64_t>(size - data_begin);
   Safetensors content;
-  std::vector<Entry> entries;
+  std::vector<TensorEntry> entries;
   for (const auto& [name, json] : header.items()) {
     if (name == "__metadata__") {
       PARE_RETURN_IF_ERROR(read_metadata(json, content.metadata));
@@ -196,7 +196,7 @@ Result<Safetensors> parse(const std::shared_ptr<const std::byte>& data, size_t s
   }
   PARE_RETURN_IF_ERROR(check_coverage(entries, data_bytes));
   const std::shared_ptr<const std::byte> values(data, data.get() + data_begin);
-  for (const Entry& entry : entries) {
+  for (const TensorEntry& entry : entries) {
     PARE_ASSIGN_OR_RETURN(content.tensors[entry.name], make_tensor(entry, values));
   }
   return content;

@@ -7,13 +7,12 @@
 #include "graph/window.h"
 #include "kernels/conv/conv.h"
 #include "runtime/lower.h"
+#include "runtime/memory_plan.h"
 #include "runtime/product.h"
 #include "runtime/views.h"
 
 namespace pare {
 namespace {
-
-int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 ConvProblem conv_problem(const Shape& in, const Shape& weights, const Window& w, int64_t groups) {
   ConvProblem p;
@@ -114,7 +113,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   const int64_t kernel_scratch =
-      aligned(conv_scratch_bytes(*kernel, problem, lowering.options().threads));
+      aligned_bytes(conv_scratch_bytes(*kernel, problem, lowering.options().threads));
   step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
   step.run = [=](const StepContext& c) {
     ConvArgs args;

@@ -8,13 +8,12 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "runtime/lower.h"
+#include "runtime/memory_plan.h"
 #include "runtime/product.h"
 #include "runtime/views.h"
 
 namespace pare {
 namespace {
-
-int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // The source as rows of k elements: [rows, k] with unit steps along k. nullopt when its strides do
 // not allow it without a copy.
@@ -119,7 +118,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   const int64_t kernel_scratch =
-      aligned(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
+      aligned_bytes(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
   step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
   step.run = [=](const StepContext& c) {
     GemmArgs args;

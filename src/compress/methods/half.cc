@@ -12,12 +12,12 @@
 #include <cmath>
 
 #include "compress/method.h"
+#include "graph/onnx_types.h"
 
 namespace pare {
 namespace {
 
 constexpr int64_t kSmallest = 256;
-constexpr int64_t kOnnxFloat32 = 1;  // TensorProto.DataType.FLOAT
 
 double largest_relative_error(const Tensor& before, const std::vector<float>& after) {
   const auto values = before.values<float>();
@@ -61,7 +61,7 @@ Result<Graph> store_as(const Graph& graph, DType type, CompressContext& context)
     result.initializers[stored_name] = std::move(stored);
     cast.inputs = {stored_name};
     cast.outputs = {name};  // readers keep the name they know
-    cast.attributes["to"] = kOnnxFloat32;
+    cast.attributes["to"] = onnx_from_dtype(DType::kFloat32);
     casts.push_back(std::move(cast));
   }
   if (casts.empty())

@@ -14,11 +14,10 @@
 #include "compress/layers.h"
 #include "compress/method.h"
 #include "compress/quantise.h"
+#include "graph/onnx_types.h"
 
 namespace pare {
 namespace {
-
-constexpr int64_t kOnnxFloat32 = 1;  // TensorProto.DataType.FLOAT
 
 // [O, I] -> [I, O]
 Tensor transposed(const Tensor& weight) {
@@ -59,7 +58,7 @@ class Rewriter {
     const std::string sums = value(".sums");
     add("MatMulInteger", {x, integers, x_zero_point}, {sums});
     const std::string sums_float = value(".sums_float");
-    add("Cast", {sums}, {sums_float}).attributes["to"] = kOnnxFloat32;
+    add("Cast", {sums}, {sums_float}).attributes["to"] = onnx_from_dtype(DType::kFloat32);
     const std::string scale = value(".output_scale");
     add("Mul", {x_scale, w_scale}, {scale});
     const bool biased = layer_.op == "Gemm" && old_.has_input(2);

@@ -10,7 +10,7 @@ namespace pare {
 namespace {
 
 // y[c] = scale[c] · x[c] + shift[c], c along axis 1.
-struct Affine {
+struct PixelAffine {
   std::vector<double> scale;
   std::vector<double> shift;
 };
@@ -35,7 +35,7 @@ std::optional<std::vector<double>> per_channel(const Matcher& match, const std::
 
 // Applies one elementwise node to the affine function so far. False when it is not such a node.
 bool apply(const Matcher& match, const Node& node, const std::string& value, const Shape& image,
-           Affine& affine) {
+           PixelAffine& affine) {
   if (!node.domain.empty() || node.inputs.size() != 2) return false;
   const bool value_first = node.inputs[0] == value;
   const auto constant = per_channel(match, node.inputs[value_first ? 1 : 0], image);
@@ -64,11 +64,11 @@ bool apply(const Matcher& match, const Node& node, const std::string& value, con
 }
 
 // Follows the elementwise nodes behind `value`; leaves it at what the last of them writes.
-bool follow(const Matcher& match, const Shape& image, std::string& value, Affine& affine) {
+bool follow(const Matcher& match, const Shape& image, std::string& value, PixelAffine& affine) {
   bool found = false;
   for (const Node* reader = match.only_reader(value); reader != nullptr;
        reader = match.only_reader(value)) {
-    Affine next = affine;
+    PixelAffine next = affine;
     if (!apply(match, *reader, value, image, next)) break;
     affine = std::move(next);
     value = reader->outputs[0];
@@ -97,7 +97,7 @@ bool can_take(const Matcher& match, const Node& layer, const std::string& value,
 }
 
 // Weights seen as [out, channel, inner]: for a Gemm without transB the first two are swapped.
-struct Layout {
+struct WeightLayout {
   size_t outs;
   size_t channels;
   size_t inner;
@@ -108,17 +108,17 @@ struct Layout {
   }
 };
 
-Layout layout_of(const Node& layer, const Shape& weights) {
+WeightLayout layout_of(const Node& layer, const Shape& weights) {
   const bool swapped = layer.op == "Gemm" && layer.int_attribute("transB", 0) == 0;
   const auto dim = [&](size_t d) { return static_cast<size_t>(weights[d]); };
   const size_t inner = weights.size() == 4 ? dim(2) * dim(3) : 1;
   return {dim(swapped ? 1 : 0), dim(swapped ? 0 : 1), inner, swapped};
 }
 
-Status fold_into(Graph& graph, const Matcher& match, Node& layer, const Affine& affine,
+Status fold_into(Graph& graph, const Matcher& match, Node& layer, const PixelAffine& affine,
                  const std::string& image) {
   const Tensor weights = graph.initializers.at(layer.inputs[1]);
-  const Layout layout = layout_of(layer, weights.shape());
+  const WeightLayout layout = layout_of(layer, weights.shape());
   std::vector<float> values = to_float_vector(weights);
   std::vector<float> bias(layout.outs, 0.0F);
   if (layer.has_input(2)) bias = *match.floats(layer.inputs[2]);
@@ -165,7 +165,7 @@ Result<Graph> fold_normalisation(Graph graph) {
     const ValueInfo& info = inference.infos.at(image);
     if (!is_floating(info.type) || info.shape.size() < 2) continue;
     const auto channels = static_cast<size_t>(info.shape[1]);
-    Affine affine{std::vector<double>(channels, 1.0), std::vector<double>(channels, 0.0)};
+    PixelAffine affine{std::vector<double>(channels, 1.0), std::vector<double>(channels, 0.0)};
     std::string value = image;
     if (!follow(match, info.shape, value, affine)) continue;
     const Node* reader = match.only_reader(value);

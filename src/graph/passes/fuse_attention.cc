@@ -18,22 +18,22 @@ struct Run {
   int64_t size = 1;
   int64_t stride = 1;
 };
-using Axis = std::vector<Run>;
+using MergedAxis = std::vector<Run>;
 
-int64_t axis_size(const Axis& axis) {
+int64_t axis_size(const MergedAxis& axis) {
   int64_t size = 1;
   for (const Run& run : axis) size *= run.size;
   return size;
 }
 
 // Element (i0, i1, ...) stands at offset + Σ of its axes' places in the source's row-major order.
-struct View {
-  std::vector<Axis> axes;
+struct AxisView {
+  std::vector<MergedAxis> axes;
   int64_t offset = 0;
 };
 
-View whole(const Shape& shape) {
-  View view{std::vector<Axis>(shape.size()), 0};
+AxisView whole(const Shape& shape) {
+  AxisView view{std::vector<MergedAxis>(shape.size()), 0};
   int64_t stride = 1;
   for (size_t i = shape.size(); i-- > 0;) {
     view.axes[i] = {{shape[i], stride}};
@@ -42,15 +42,15 @@ View whole(const Shape& shape) {
   return view;
 }
 
-Shape shape_of(const View& view) {
+Shape shape_of(const AxisView& view) {
   Shape shape;
-  for (const Axis& axis : view.axes) shape.push_back(axis_size(axis));
+  for (const MergedAxis& axis : view.axes) shape.push_back(axis_size(axis));
   return shape;
 }
 
 // Runs that lie behind one another become one; those of one element go.
-void join_runs(Axis& axis) {
-  Axis joined;
+void join_runs(MergedAxis& axis) {
+  MergedAxis joined;
   for (const Run& run : axis) {
     if (run.size == 1) continue;
     if (!joined.empty() && joined.back().stride == run.size * run.stride) {
@@ -64,18 +64,18 @@ void join_runs(Axis& axis) {
 
 // The view under another shape: its runs dealt out to the new axes in order, one of them cut where
 // an axis ends inside it. Fails where the cut does not come out even.
-bool reshape(View& view, const Shape& shape) {
+bool reshape(AxisView& view, const Shape& shape) {
   std::vector<Run> runs;
-  for (const Axis& axis : view.axes) {
+  for (const MergedAxis& axis : view.axes) {
     for (const Run& run : axis) {
       if (run.size == 0) return false;
       if (run.size != 1) runs.push_back(run);
     }
   }
-  std::vector<Axis> axes;
+  std::vector<MergedAxis> axes;
   size_t next = 0;
   for (int64_t wanted : shape) {
-    Axis axis;
+    MergedAxis axis;
     while (wanted != 1) {
       if (next == runs.size()) return false;
       Run& run = runs[next];
@@ -110,7 +110,7 @@ class Tracer {
   // A value that an operand is a view of, times a number.
   struct Origin {
     std::string source;
-    View view;
+    AxisView view;
     double scale = 1.0;
   };
 
@@ -154,7 +154,7 @@ class Tracer {
 
  private:
   bool apply(const Node& node, const std::string& output, Origin& origin) const {
-    View& view = origin.view;
+    AxisView& view = origin.view;
     if (node.op == "Transpose") return transpose(node, view);
     if (node.op == "Slice") return slice(node, view);
     if (node.op == "Split") return split(node, output, view);
@@ -167,16 +167,16 @@ class Tracer {
     return reshape(view, shape(output));
   }
 
-  static bool transpose(const Node& node, View& view) {
+  static bool transpose(const Node& node, AxisView& view) {
     const auto perm = node.ints_attribute("perm");
     if (perm.size() != view.axes.size()) return false;
-    const std::vector<Axis> before = view.axes;
+    const std::vector<MergedAxis> before = view.axes;
     for (size_t i = 0; i < perm.size(); ++i) view.axes[i] = before[static_cast<size_t>(perm[i])];
     return true;
   }
 
   // Keeps `count` places of an axis, `step` apart, from `start` on.
-  static bool narrow(View& view, size_t axis, const SliceRange& range) {
+  static bool narrow(AxisView& view, size_t axis, const SliceRange& range) {
     const int64_t size = axis_size(view.axes[axis]);
     if (range.start == 0 && range.step == 1 && range.count == size) return true;
     if (view.axes[axis].size() != 1 || range.count < 1) return false;
@@ -186,7 +186,7 @@ class Tracer {
     return true;
   }
 
-  bool slice(const Node& node, View& view) const {
+  bool slice(const Node& node, AxisView& view) const {
     const RuleContext context(node, graph_.opset, inference_.infos, inference_.known);
     const auto ranges = slice_ranges(context);
     if (!ranges.ok()) return false;
@@ -196,12 +196,12 @@ class Tracer {
     return true;
   }
 
-  static size_t axis_of(const Node& node, const View& view) {
+  static size_t axis_of(const Node& node, const AxisView& view) {
     const int64_t axis = node.int_attribute("axis", 0);
     return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(view.axes.size()) : axis);
   }
 
-  bool split(const Node& node, const std::string& output, View& view) const {
+  bool split(const Node& node, const std::string& output, AxisView& view) const {
     const size_t axis = axis_of(node, view);
     int64_t start = 0;
     for (const std::string& part : node.outputs) {
@@ -213,7 +213,7 @@ class Tracer {
     return false;
   }
 
-  bool gather(const Node& node, View& view) const {
+  bool gather(const Node& node, AxisView& view) const {
     const auto it = inference_.known.find(node.inputs[1]);
     if (it == inference_.known.end() || !it->second.shape.empty()) return false;
     const size_t axis = axis_of(node, view);
@@ -249,7 +249,7 @@ std::vector<Heads> heads_of(const Tracer& tracer, const std::string& value, bool
     if (swapped) std::swap(strides[2], strides[3]);
     bool fits = shape_of(origin.view) == shape && origin.view.offset < width;
     for (size_t i = 0; i < 4 && fits; ++i) {
-      Axis axis = origin.view.axes[i];
+      MergedAxis axis = origin.view.axes[i];
       join_runs(axis);
       fits = shape[i] == 1 || (axis.size() == 1 && axis[0].stride == strides[i]);
     }

@@ -12,7 +12,7 @@ namespace pare {
 namespace {
 
 // With more classes than this the map shows those that change most in any variant.
-constexpr size_t kMaxClasses = 20;
+constexpr size_t kMaxRows = 20;
 // Full colour at this many points, so that small changes stay pale in every report.
 constexpr double kFullColour = 20.0;
 
@@ -25,10 +25,10 @@ std::vector<size_t> classes_to_show(const Group& group, size_t count) {
   }
   std::vector<size_t> order(count);
   for (size_t c = 0; c < count; ++c) order[c] = c;
-  if (count <= kMaxClasses) return order;
+  if (count <= kMaxRows) return order;
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return largest[a] > largest[b]; });
-  order.resize(kMaxClasses);
+  order.resize(kMaxRows);
   return order;
 }
 
