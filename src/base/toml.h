@@ -7,6 +7,11 @@
 #ifndef PARE_BASE_TOML_H_
 #define PARE_BASE_TOML_H_
 
+#include <cstdint>  // which the file of characters takes to be there
+#include <string>
+
+#include "pare/status.h"
+
 #ifdef NDEBUG
 #define PARE_TOML_NDEBUG
 #undef NDEBUG  // else TOML_ASSERT is undone, and its condition assumed
@@ -23,5 +28,15 @@
 #undef PARE_TOML_NDEBUG
 #define NDEBUG
 #endif
+
+namespace pare {
+
+// `source`: the file's name, for the message: "r.toml:3: not TOML: ...".
+Result<toml::table> parse_toml(const std::string& text, const std::string& source);
+
+// The value as it stands in a file, cut where it is long: what a message says was found.
+std::string toml_text(const toml::node& node);
+
+}  // namespace pare
 
 #endif  // PARE_BASE_TOML_H_

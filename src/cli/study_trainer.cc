@@ -23,7 +23,7 @@ Result<TrainRecipe> resolve(const TrainingRequest& request) {
   PARE_ASSIGN_OR_RETURN(TrainRecipe recipe, load_train_recipe(request.recipe));
   if (!request.data.empty()) recipe.data.path = request.data;
   for (const std::string& setting : request.settings) {
-    PARE_RETURN_IF_ERROR(set_recipe_field(recipe, setting));
+    PARE_RETURN_IF_ERROR(set_recipe_field(recipe, setting, "set"));
   }
   PARE_RETURN_IF_ERROR(check_train_recipe(recipe));
   return recipe;

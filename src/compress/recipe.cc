@@ -21,7 +21,7 @@ constexpr int64_t kMaxRecipeBytes = 1 << 20;
 struct RawOption {
   std::string name;  // empty: the method's argument ("name:value")
   std::vector<std::string> values;
-  std::string where;  // "recipe 'x', character 7" or "r.toml, line 3"
+  std::string where;  // "recipe 'x', character 7" or "r.toml:3"
 };
 
 struct RawStep {
@@ -200,7 +200,8 @@ std::string value_string(const RecipeStep::Value& value) {
 }
 
 // A value in a TOML file as the text that the short form would have.
-Result<std::vector<std::string>> toml_values(const toml::node& node, const std::string& where) {
+Result<std::vector<std::string>> toml_values(std::string_view key, const toml::node& node,
+                                             const std::string& where) {
   std::vector<std::string> values;
   const auto add = [&values](const toml::node& item) {
     if (const auto text = item.value_exact<std::string>()) {
@@ -216,17 +217,21 @@ Result<std::vector<std::string>> toml_values(const toml::node& node, const std::
   };
   if (const toml::array* list = node.as_array()) {
     for (const toml::node& item : *list)
-      if (!add(item)) return invalid_argument(where + ": expected strings or numbers in the list");
+      if (!add(item))
+        return invalid_argument(fmt::format("{}: {} takes strings or numbers in its list, found {}",
+                                            where, key, toml_text(item)));
     return values;
   }
   if (!add(node))
-    return invalid_argument(where + ": expected a string, a number or a list of them");
+    return invalid_argument(
+        fmt::format("{}: {} takes a string, a number or a list of them, found {}", where, key,
+                    toml_text(node)));
   return values;
 }
 
 Result<RawStep> read_toml_step(const toml::table& table, const std::string& source) {
   const auto at = [&source](const toml::node& node) {
-    return fmt::format("{}, line {}", source, node.source().begin.line);
+    return fmt::format("{}:{}", source, node.source().begin.line);
   };
   RawStep raw;
   raw.where = at(table);
@@ -235,7 +240,7 @@ Result<RawStep> read_toml_step(const toml::table& table, const std::string& sour
   raw.method = *method;
   for (const auto& [key, node] : table) {
     if (key.str() == "method") continue;
-    PARE_ASSIGN_OR_RETURN(std::vector<std::string> values, toml_values(node, at(node)));
+    PARE_ASSIGN_OR_RETURN(std::vector<std::string> values, toml_values(key.str(), node, at(node)));
     raw.options.push_back({std::string(key.str()), std::move(values), at(node)});
   }
   return raw;
@@ -278,17 +283,10 @@ Result<Recipe> parse_recipe(const std::string& text) {
 }
 
 Result<Recipe> parse_recipe_toml(const std::string& text, const std::string& source) {
-  toml::table root;
-  try {
-    root = toml::parse(text, source);
-  } catch (const toml::parse_error& error) {
-    return invalid_argument(fmt::format("{}, line {}, column {}: {}", source,
-                                        error.source().begin.line, error.source().begin.column,
-                                        error.description()));
-  }
+  PARE_ASSIGN_OR_RETURN(const toml::table root, parse_toml(text, source));
   for (const auto& [key, node] : root)
     if (key.str() != "step")
-      return invalid_argument(fmt::format("{}, line {}: unknown key '{}'; expected [[step]] tables",
+      return invalid_argument(fmt::format("{}:{}: unknown key '{}'; expected [[step]] tables",
                                           source, node.source().begin.line, key.str()));
   const toml::array* steps = root["step"].as_array();
   if (steps == nullptr || steps->empty() || !steps->is_array_of_tables())

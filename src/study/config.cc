@@ -118,8 +118,9 @@ class TableReader {
   }
   void fail(const toml::node& node, const char* key, const std::string& expected) {
     if (!status_.ok()) return;
-    status_ = invalid_argument(
-        fmt::format("{}:{}: {} of {} {}", source_, node.source().begin.line, key, name_, expected));
+    status_ = invalid_argument(fmt::format("{}:{}: {} of {} {}, found {}", source_,
+                                           node.source().begin.line, key, name_, expected,
+                                           toml_text(node)));
   }
 
   const toml::table& table_;
@@ -225,13 +226,7 @@ Status read_compress(const toml::table* table, const std::string& source, StudyC
 }  // namespace
 
 Result<StudyConfig> parse_study_config(const std::string& toml_text, const std::string& source) {
-  toml::table table;
-  try {
-    table = toml::parse(toml_text, source);
-  } catch (const toml::parse_error& error) {
-    return corrupt(fmt::format("{}:{}: not TOML: {}", source, error.source().begin.line,
-                               std::string(error.description())));
-  }
+  PARE_ASSIGN_OR_RETURN(const toml::table table, parse_toml(toml_text, source));
   StudyConfig config;
   config.name = stem(source);
   std::vector<std::string> variants;

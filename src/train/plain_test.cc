@@ -82,10 +82,13 @@ TEST(TrainRecipe, TextThatIsNotUtf8IsRefused) {
 TEST(TrainRecipe, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(message_of("[optimiser]\nlrr = 1.0\n"), HasSubstr("r.toml:2"));
   EXPECT_THAT(message_of("[optimiser]\nlrr = 1.0\n"), HasSubstr("'optimiser.lr'"));
-  EXPECT_THAT(message_of("[optimiser]\nlr = \"fast\"\n"), HasSubstr("must be a number"));
+  EXPECT_THAT(
+      message_of("[optimiser]\nlr = \"fast\"\n"),
+      HasSubstr("r.toml:2: optimiser.lr must be a number between 0 and 1000, found 'fast'"));
   EXPECT_THAT(message_of("[optimiser]\nkind = \"adam\"\n"), HasSubstr("sgd, adamw"));
   EXPECT_THAT(message_of("[train]\nbatch_size = 0\n"), HasSubstr("between 1 and"));
-  EXPECT_THAT(message_of("[train]\nbatch_size = 1.5\n"), HasSubstr("whole number"));
+  EXPECT_THAT(message_of("[train]\nbatch_size = 1.5\n"),
+              HasSubstr("a whole number between 1 and 65536, found 1.5"));
   EXPECT_THAT(message_of("[train]\nepochs = nan\n"), HasSubstr("between"));
   EXPECT_THAT(message_of("[schedule]\nsteps = [3, 1]\n"), HasSubstr("must rise"));
   EXPECT_THAT(message_of("[train\n"), HasSubstr("not TOML"));
@@ -102,6 +105,15 @@ TEST(TrainRecipe, ABaseIsReadFirstAndACircleIsNoticed) {
   ASSERT_TRUE(recipe.ok()) << recipe.status().message();
   EXPECT_EQ(recipe->train.epochs, 3);
   EXPECT_EQ(recipe->model.name, "alexnet");
+  // A file is looked for beside the recipe, not where the program was started.
+  write("c.toml", "base = \"a.toml\"\n[train]\nseed = 7\n");
+  const auto derived = load_train_recipe(folder + "/c.toml");
+  ASSERT_TRUE(derived.ok()) << derived.status().message();
+  EXPECT_EQ(derived->train.epochs, 3);
+  EXPECT_EQ(derived->train.seed, 7);
+  write("d.toml", "base = \"nosuch.toml\"\n");
+  EXPECT_THAT(load_train_recipe(folder + "/d.toml").status().message(),
+              HasSubstr(folder + "/nosuch.toml"));
   write("b.toml", "base = \"" + folder + "/b.toml\"\n");
   EXPECT_THAT(load_train_recipe(folder + "/b.toml").status().message(), HasSubstr("circle"));
 }
@@ -115,8 +127,11 @@ TEST(TrainRecipe, FieldsAreSetFromTheCommandLine) {
   EXPECT_TRUE(recipe.augment.flip);
   EXPECT_EQ(recipe.train.epochs, 2);
   EXPECT_THAT(set_recipe_field(recipe, "train.epochs").message(), HasSubstr("FIELD=VALUE"));
-  EXPECT_THAT(set_recipe_field(recipe, "train.epochs=two").message(), HasSubstr("'two'"));
-  EXPECT_THAT(set_recipe_field(recipe, "train.epochs=1\nother=2").message(), HasSubstr("no value"));
+  EXPECT_THAT(set_recipe_field(recipe, "train.epochs=two").message(), HasSubstr("found 'two'"));
+  EXPECT_THAT(set_recipe_field(recipe, "train.epochs=1\nother=2").message(),
+              HasSubstr("must be a number"));
+  EXPECT_EQ(set_recipe_field(recipe, "train.batch_size=x", "--batch-size").message(),
+            "--batch-size: train.batch_size must be a whole number between 1 and 65536, found 'x'");
 }
 
 TEST(Schedule, CosineWithWarmUp) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "base/embedded_text.h"
@@ -22,30 +23,36 @@ constexpr double kBig = 1e9;
 constexpr int64_t kMaxRecipeBytes = 1 << 20;
 constexpr int kMaxBases = 8;  // more bases than this are a circle
 
-// Where in a file a message points; no file for the command line.
+// Where a message points: "r.toml:3", or the option as the user typed it.
 struct Place {
-  std::string file;
-  uint32_t line = 0;
+  std::string source;
+  uint32_t line = 0;  // 0: not a file
 
-  std::string text() const { return file.empty() ? "--set" : fmt::format("{}:{}", file, line); }
+  std::string text() const { return line == 0 ? source : fmt::format("{}:{}", source, line); }
 };
 
-Status check_number(const TrainRecipeField& field, double value, const Place& place) {
-  if (value >= field.low && value <= field.high) return ok_status();
-  return invalid_argument(fmt::format("{}: {} must be between {} and {}, found {}", place.text(),
-                                      field.key, field.low, field.high, value));
+// "must be a whole number between 1 and 65536, found 'many'"
+Status refused(const TrainRecipeField& field, const std::string& expected, const std::string& found,
+               const Place& place) {
+  return invalid_argument(
+      fmt::format("{}: {} must be {}, found {}", place.text(), field.key, expected, found));
 }
 
-Status wrong_type(const TrainRecipeField& field, const char* expected, const Place& place) {
-  return invalid_argument(fmt::format("{}: {} must be {}", place.text(), field.key, expected));
+// `what`: "a number"
+std::string in_range(const TrainRecipeField& field, const char* what) {
+  return fmt::format("{} between {} and {}", what, field.low, field.high);
+}
+
+bool fits(const TrainRecipeField& field, double value) {
+  return value >= field.low && value <= field.high;
 }
 
 Status assign_string(const TrainRecipeField& field, std::string* target, const std::string& value,
                      const Place& place) {
   const auto& choices = field.choices;
   if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
-    return invalid_argument(fmt::format("{}: {} must be one of {}, found '{}'", place.text(),
-                                        field.key, fmt::join(choices, ", "), value));
+    return refused(field, fmt::format("one of {}", fmt::join(choices, ", ")), "'" + value + "'",
+                   place);
   }
   *target = value;
   return ok_status();
@@ -56,35 +63,41 @@ double plain_number(const toml::node& node) {
   return node.value<double>().value_or(std::nan("")) + 0.0;
 }
 
-// One TOML value into one field.
+// One value into one field.
 struct Assign {
   const TrainRecipeField& field;
-  const toml::node& node;
+  const toml::node* node;    // nullptr: what was written is no TOML
+  const std::string& found;  // the value as written
   const Place& place;
 
+  Status refuse(const std::string& expected) const {
+    return refused(field, expected, found, place);
+  }
+
   Status operator()(std::string* target) const {
-    const auto value = node.value_exact<std::string>();
-    if (!value) return wrong_type(field, "a string", place);
+    const auto value = node ? node->value_exact<std::string>() : std::nullopt;
+    if (!value) return refuse("a string");
     return assign_string(field, target, *value, place);
   }
   Status operator()(bool* target) const {
-    const auto value = node.value_exact<bool>();
-    if (!value) return wrong_type(field, "true or false", place);
+    const auto value = node ? node->value_exact<bool>() : std::nullopt;
+    if (!value) return refuse("true or false");
     *target = *value;
     return ok_status();
   }
   Status operator()(int64_t* target) const {
-    const auto value = node.value_exact<int64_t>();
-    if (!value) return wrong_type(field, "a whole number", place);
-    PARE_RETURN_IF_ERROR(check_number(field, static_cast<double>(*value), place));
+    const auto value = node ? node->value_exact<int64_t>() : std::nullopt;
+    if (!value || !fits(field, static_cast<double>(*value))) {
+      return refuse(in_range(field, "a whole number"));
+    }
     *target = *value;
     return ok_status();
   }
   Status operator()(double* target) const {
-    if (!node.is_number()) return wrong_type(field, "a number", place);
-    const double value = plain_number(node);
-    PARE_RETURN_IF_ERROR(check_number(field, value, place));
-    *target = value;
+    if (!node || !node->is_number() || !fits(field, plain_number(*node))) {
+      return refuse(in_range(field, "a number"));
+    }
+    *target = plain_number(*node);
     return ok_status();
   }
   Status operator()(float* target) const {
@@ -94,13 +107,14 @@ struct Assign {
     return ok_status();
   }
   Status operator()(std::vector<double>* target) const {
-    const toml::array* array = node.as_array();
-    if (array == nullptr) return wrong_type(field, "a list of numbers", place);
+    const toml::array* array = node ? node->as_array() : nullptr;
+    if (array == nullptr) return refuse(in_range(field, "a list of numbers"));
     std::vector<double> values;
     for (const toml::node& element : *array) {
-      if (!element.is_number()) return wrong_type(field, "a list of numbers", place);
+      if (!element.is_number() || !fits(field, plain_number(element))) {
+        return refuse(in_range(field, "a list of numbers"));
+      }
       values.push_back(plain_number(element));
-      PARE_RETURN_IF_ERROR(check_number(field, values.back(), place));
     }
     *target = std::move(values);
     return ok_status();
@@ -130,18 +144,16 @@ Status apply_table(TrainRecipe& recipe, const toml::table& table, const std::str
     }
     const Place place{file, node.source().begin.line};
     PARE_ASSIGN_OR_RETURN(const TrainRecipeField field, find_field(recipe, key, place));
-    PARE_RETURN_IF_ERROR(std::visit(Assign{field, node, place}, field.value));
+    const std::string found = toml_text(node);
+    PARE_RETURN_IF_ERROR(std::visit(Assign{field, &node, found, place}, field.value));
   }
   return ok_status();
 }
 
-Result<toml::table> parse_toml(const std::string& text, const std::string& file) {
-  try {
-    return toml::parse(text, file);
-  } catch (const toml::parse_error& error) {
-    return corrupt(fmt::format("{}:{}: not TOML: {}", file, error.source().begin.line,
-                               std::string(error.description())));
-  }
+// A base that is a file is looked for beside the recipe that names it.
+std::string base_path(const std::string& base, const std::string& recipe) {
+  if (!base.ends_with(".toml")) return base;
+  return (std::filesystem::path(recipe).parent_path() / base).string();
 }
 
 Result<std::string> recipe_text(const std::string& name_or_path) {
@@ -164,9 +176,14 @@ Status apply_text(TrainRecipe& recipe, const std::string& text, const std::strin
   PARE_ASSIGN_OR_RETURN(const toml::table table, parse_toml(text, source));
   if (const toml::node* base = table.get("base")) {
     const auto name = base->value_exact<std::string>();
-    if (!name) return invalid_argument(source + ": base must be a string");
-    PARE_ASSIGN_OR_RETURN(const std::string base_text, recipe_text(*name));
-    PARE_RETURN_IF_ERROR(apply_text(recipe, base_text, *name, depth + 1));
+    if (!name) {
+      return invalid_argument(fmt::format("{}:{}: base must be a string, found {}", source,
+                                          base->source().begin.line, toml_text(*base)));
+    }
+    const std::string path = base_path(*name, source);
+    const Result<std::string> base_text = recipe_text(path);
+    if (!base_text.ok()) return base_text.status().with_context(source);
+    PARE_RETURN_IF_ERROR(apply_text(recipe, *base_text, path, depth + 1));
   }
   return apply_table(recipe, table, "", source);
 }
@@ -400,12 +417,13 @@ Result<TrainRecipe> load_train_recipe(const std::string& name_or_path) {
   return parse_train_recipe(text, name_or_path);
 }
 
-Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment) {
-  const Place place;
+Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment,
+                        const std::string& option) {
+  const Place place{.source = option};
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos) {
     return invalid_argument(fmt::format(
-        "--set: expected FIELD=VALUE, for instance optimiser.lr=0.1, found '{}'", assignment));
+        "{}: expected FIELD=VALUE, for instance optimiser.lr=0.1, found '{}'", option, assignment));
   }
   const std::string key = assignment.substr(0, equals);
   const std::string text = assignment.substr(equals + 1);
@@ -414,12 +432,10 @@ Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment) {
     return assign_string(field, *target, text, place);
   }
   // Anything but a string is written as in TOML.
-  auto table = parse_toml("value = " + text, "--set");
-  const toml::node* node = table.ok() ? table->get("value") : nullptr;
-  if (node == nullptr || table->size() != 1) {
-    return invalid_argument(fmt::format("--set: '{}' is no value for {}", text, key));
-  }
-  return std::visit(Assign{field, *node, place}, field.value);
+  const auto table = parse_toml("value = " + text, option);
+  const toml::node* node = table.ok() && table->size() == 1 ? table->get("value") : nullptr;
+  const std::string found = "'" + text + "'";
+  return std::visit(Assign{field, node, found, place}, field.value);
 }
 
 Status check_train_recipe(const TrainRecipe& recipe) {

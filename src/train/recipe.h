@@ -2,7 +2,8 @@
 //
 // The fields are listed once, in recipe_fields(); reading a file, `--set optimiser.lr=0.1`, writing
 // the resolved recipe and the documentation all follow that list. A recipe may name another as its
-// `base` and then says only what differs. Those in recipes/ are built into the program.
+// `base`, a built-in one or a file beside it, and then says only what differs. Those in recipes/
+// are built into the program.
 #ifndef PARE_TRAIN_RECIPE_H_
 #define PARE_TRAIN_RECIPE_H_
 
@@ -105,8 +106,9 @@ std::vector<std::string> builtin_recipe_names();
 Result<TrainRecipe> parse_train_recipe(const std::string& toml, const std::string& source);
 // A built-in recipe or a .toml file.
 Result<TrainRecipe> load_train_recipe(const std::string& name_or_path);
-// "optimiser.lr=0.1"
-Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment);
+// "optimiser.lr=0.1". `option`: what the user typed that means it, for messages.
+Status set_recipe_field(TrainRecipe& recipe, const std::string& assignment,
+                        const std::string& option = "--set");
 // What depends on several fields, as steps that do not rise; and text that is not UTF-8.
 Status check_train_recipe(const TrainRecipe& recipe);
 // All fields with their meaning, to be read again by load_train_recipe.
