@@ -12,4 +12,19 @@ std::string with_thousands(int64_t number) {
   return digits;
 }
 
+int64_t saturating_product(std::initializer_list<int64_t> factors) {
+  int64_t product = 1;
+  bool too_much = false;
+  for (const int64_t factor : factors) {
+    if (factor == 0) return 0;
+    too_much = too_much || __builtin_mul_overflow(product, factor, &product);
+  }
+  return too_much ? INT64_MAX : product;
+}
+
+int64_t saturating_sum(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 }  // namespace pare

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/numerals.h"
+
 namespace pare {
 namespace {
 
@@ -101,25 +103,27 @@ int64_t product(const Shape& shape, size_t first, size_t last) {
   return n;
 }
 
+// A value has at most 2^40 elements, so two of them may make more multiplications than fit.
 int64_t count_macs(const Node& node, const ValueInfos& infos) {
   const auto shape = [&](size_t i) -> const Shape& { return infos.at(node.inputs[i]).shape; };
   const Shape& out = infos.at(node.outputs[0]).shape;
   if (node.op == "Conv" || node.op == "ConvInteger") {
-    return element_count(out) * product(shape(1), 1, shape(1).size());
+    return saturating_product({element_count(out), product(shape(1), 1, shape(1).size())});
   }
   if (node.op == "Gemm") {
     const Shape& a = shape(0);
-    return element_count(out) * (node.int_attribute("transA", 0) != 0 ? a[0] : a[1]);
+    return saturating_product(
+        {element_count(out), node.int_attribute("transA", 0) != 0 ? a[0] : a[1]});
   }
   if (node.op == "MatMul" || node.op == "MatMulInteger") {
-    return element_count(out) * shape(0).back();
+    return saturating_product({element_count(out), shape(0).back()});
   }
   if (node.domain == "pare" && node.op == "Attention") {
     // q·kᵀ sums over the key width, p·v gives the value width; all heads together.
     const bool packed = node.inputs.size() == 1;
     const int64_t keys = shape(packed ? 0 : 1)[1];
     const int64_t key_width = packed ? shape(0)[2] / 3 : shape(0)[2];
-    return product(out, 0, 2) * keys * (key_width + out[2]);
+    return saturating_product({product(out, 0, 2), keys, key_width + out[2]});
   }
   return 0;
 }

@@ -159,5 +159,21 @@ TEST(Cost, CountsParametersAndMacsByHand) {
   EXPECT_EQ((*costs)[6].parameters, 10);
 }
 
+// Shapes are what a file says they are: each value is small enough, what they multiply is not.
+TEST(Cost, MacsThatNoNumberHoldsAreTheGreatest) {
+  Graph g;
+  const int64_t many = int64_t{1} << 39;
+  g.inputs = {{"q", DType::kFloat32, {1, many, 1}},
+              {"k", DType::kFloat32, {1, many, 1}},
+              {"v", DType::kFloat32, {1, many, 1}}};
+  g.outputs = {{"y", DType::kFloat32, {1, many, 1}}};
+  g.nodes = {node("Attention", "attention", {"q", "k", "v"}, {"y"})};
+  g.nodes[0].domain = "pare";
+  g.nodes[0].attributes = {{"num_heads", int64_t{1}}, {"scale", 1.0F}};
+  const auto costs = node_costs(g);
+  ASSERT_TRUE(costs.ok()) << costs.status().message();
+  EXPECT_EQ(costs->front().macs, INT64_MAX);
+}
+
 }  // namespace
 }  // namespace pare

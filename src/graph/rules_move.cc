@@ -391,6 +391,8 @@ Status depth_to_space_rule(RuleContext& c) {
   PARE_ASSIGN_OR_RETURN(const int64_t block, block_size(c));
   const Shape& in = c.shape(0);
   if (in[1] % (block * block) != 0) return c.fail("{} channels in blocks of {}", in[1], block);
+  const std::string mode = c.node().string_attribute("mode", "DCR");
+  if (mode != "DCR" && mode != "CRD") return c.fail("mode '{}', expected DCR or CRD", mode);
   c.set(0, c.type(0), {in[0], in[1] / (block * block), in[2] * block, in[3] * block});
   return ok_status();
 }

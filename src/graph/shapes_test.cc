@@ -318,6 +318,19 @@ TEST(Shapes, InputsLeftOutAreNotLookedFor) {
   EXPECT_EQ(node.outputs, std::vector<std::string>{""});
 }
 
+TEST(Shapes, BlocksAreMovedInOneOfTwoOrders) {
+  const auto blocks = [](const std::string& mode) {
+    Builder b;
+    b.input("x", {kDynamic, 8, 3, 3});
+    b.add("DepthToSpace", {"x"}, {"y"}, {{"blocksize", int64_t{2}}, {"mode", mode}});
+    return b;
+  };
+  EXPECT_EQ(blocks("DCR").shape("y"), (Shape{kDynamic, 2, 6, 6}));
+  EXPECT_EQ(blocks("CRD").shape("y"), (Shape{kDynamic, 2, 6, 6}));
+  EXPECT_THAT(blocks("RDC").error(), HasSubstr("'n0'"));
+  EXPECT_THAT(blocks("RDC").error(), HasSubstr("mode 'RDC', expected DCR or CRD"));
+}
+
 TEST(Shapes, NothingOverflowsOnTheWay) {
   Builder range;
   range.input("x", {kDynamic, 4}).integer("from", INT64_MIN).integer("to", INT64_MAX);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/numerals.h"
 #include "graph/cost.h"
 #include "measure/accuracy.h"
 #include "measure/rotation.h"
@@ -89,7 +90,7 @@ Result<double> compare(std::span<const float> scores, std::span<const float> exp
 Result<int64_t> graph_macs(const Graph& graph) {
   PARE_ASSIGN_OR_RETURN(const std::vector<NodeCost> costs, node_costs(graph));
   int64_t macs = 0;
-  for (const NodeCost& cost : costs) macs += cost.macs;
+  for (const NodeCost& cost : costs) macs = saturating_sum(macs, cost.macs);
   return macs;
 }
 

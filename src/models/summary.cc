@@ -75,10 +75,10 @@ class Summariser {
     PARE_ASSIGN_OR_RETURN(const std::vector<NodeCost> costs, node_costs(graph_));
     if (!graph_.inputs.empty()) summary_.input = image_shape(graph_.inputs[0].shape);
     for (size_t i = 0; i < graph_.nodes.size(); ++i) add(graph_.nodes[i], costs[i]);
-    if (pending_.parameters + pending_.macs > 0) start_row("(other)", "other", {});
+    if (pending_.parameters > 0 || pending_.macs > 0) start_row("(other)", "other", {});
     for (const SummaryRow& row : summary_.rows) {
       summary_.parameters += row.parameters;
-      summary_.macs += row.macs;
+      summary_.macs = saturating_sum(summary_.macs, row.macs);
     }
     for (const NodeCost& cost : costs) summary_.weight_bytes += cost.weight_bytes;
     return std::move(summary_);
@@ -176,7 +176,7 @@ class Summariser {
   void hide(const NodeCost& cost) {
     SummaryRow& row = summary_.rows.empty() ? pending_ : summary_.rows.back();
     row.parameters += cost.parameters;
-    row.macs += cost.macs;
+    row.macs = saturating_sum(row.macs, cost.macs);
   }
 
   const Graph& graph_;

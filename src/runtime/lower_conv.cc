@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/numerals.h"
 #include "graph/window.h"
 #include "kernels/conv/conv.h"
 #include "runtime/lower.h"
@@ -105,8 +106,8 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   step.layer = describe(node, kernel->name, choice->reason);
   step.layer.operation =
       fmt::format("{} {}x{}", group_operation(lowering, group), problem.kernel_h, problem.kernel_w);
-  step.layer.macs = problem.out_h * problem.out_w * problem.out_c * problem.kernel_h *
-                    problem.kernel_w * weights_shape[1];
+  step.layer.macs = saturating_product({problem.out_h, problem.out_w, problem.out_c,
+                                        problem.kernel_h, problem.kernel_w, weights_shape[1]});
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
   step.reads = {src.buffer, weights_view.buffer};

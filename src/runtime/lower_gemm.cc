@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/numerals.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "runtime/lower.h"
@@ -111,7 +112,8 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   step.layer = describe(node, kernel->name, choice->reason);
   step.layer.operation =
       fmt::format("{} {} -> {}", group_operation(lowering, group), problem.k, problem.n);
-  step.layer.macs = problem.m * problem.n * problem.k / lowering.options().batch;
+  step.layer.macs =
+      saturating_product({problem.m, problem.n, problem.k}) / lowering.options().batch;
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
   step.reads = {src.buffer, weights_view.buffer};
@@ -219,7 +221,8 @@ Status lower_matmul(Lowering& lowering, const ProductGroup& group) {
   View dst = lowering.allocate(DType::kFloat32, out.shape);
   Step step;
   step.layer = describe(node, kernel->name, choice.reason);
-  step.layer.macs = problem.batch * problem.m * problem.n * problem.k / lowering.options().batch;
+  step.layer.macs = saturating_product({problem.batch, problem.m, problem.n, problem.k}) /
+                    lowering.options().batch;
   step.reads = {a.buffer, b.buffer};
   step.writes = {dst.buffer};
   step.scratch_bytes = matmul_scratch_bytes(*kernel, problem, lowering.options().threads);

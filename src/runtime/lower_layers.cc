@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/numerals.h"
 #include "graph/window.h"
 #include "kernels/attention/attention.h"
 #include "kernels/elementwise/elementwise.h"
@@ -152,7 +153,8 @@ Status lower_attention(Lowering& lowering, const Node& node) {
   };
   Step step;
   step.layer = describe(node, choice.kernel->name, choice.reason);
-  step.layer.macs = heads * problem.q_tokens * problem.kv_tokens * (problem.qk_dim + problem.v_dim);
+  step.layer.macs = saturating_product(
+      {heads, problem.q_tokens, problem.kv_tokens, problem.qk_dim + problem.v_dim});
   step.reads = {q.buffer, k.buffer, v.buffer};
   step.writes = {dst.buffer};
   step.scratch_bytes = attention_scratch_bytes(*choice.kernel, problem, lowering.options().threads);
