@@ -30,16 +30,18 @@ Result<Graph> read_onnx(const std::string& path);
 Result<Graph> parse_onnx(std::span<const std::byte> bytes, const std::string& folder);
 
 struct OnnxWriteOptions {
-  // Weights of 1 KiB and more go to "<file name>.data" beside the model. Done without being asked
-  // when the file would pass 2 GiB, which protobuf cannot hold.
+  // Weights of 1 KiB and more go to "<file name>.<hash of them>.data" beside the model. Done
+  // without being asked when the file would pass 2 GiB, which protobuf cannot hold.
   bool external_data = false;
   // Eight-bit weights as int8 about zero, for engines that take no other (TensorRT); otherwise they
   // are written as uint8 about 128 (weight_signs.h), which every engine multiplies exactly.
   bool signed_weights = false;
 };
 
-// Writes the file, or both, whole or not at all. The graph must pass check_graph() and hold no
-// internal operator (domain "pare").
+// Writes the file, or both, whole or not at all: weights that change are written under another
+// name, so that the model that was there before and its weights stay a pair until the new model
+// takes its place. The weights that then belong to nothing are removed. The graph must pass
+// check_graph() and hold no internal operator (domain "pare").
 Status write_onnx(const Graph& graph, const std::string& path,
                   const OnnxWriteOptions& options = {});
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
 #include "graph/contract.h"
@@ -144,6 +145,14 @@ void expect_equal(const Graph& a, const Graph& b) {
   }
 }
 
+std::vector<fs::path> data_files(const std::string& folder) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".data") found.push_back(entry.path());
+  }
+  return found;
+}
+
 TEST(WriteOnnx, WhatIsWrittenIsReadBack) {
   TemporaryFolder folder;
   for (const char* name : {"vit_script.onnx", "storage_raw.onnx", "residual_unfolded.onnx"}) {
@@ -164,13 +173,40 @@ TEST(WriteOnnx, WhatIsWrittenIsReadBack) {
     for (const bool external : {false, true}) {
       const std::string path = folder / "model.onnx";
       ASSERT_TRUE(write_onnx(*graph, path, {.external_data = external}).ok());
-      EXPECT_EQ(fs::exists(path + ".data"), external);
+      const bool large = std::ranges::any_of(
+          graph->initializers, [](const auto& entry) { return entry.second.byte_count() >= 1024; });
+      EXPECT_EQ(data_files(folder / ".").size(), external && large ? 1U : 0U);
       const auto again = load_model(path);
       ASSERT_TRUE(again.ok()) << again.status().message();
       expect_equal(*graph, *again);
     }
-    fs::remove(folder / "model.onnx.data");
   }
+}
+
+// A writer that dies between the two renames must leave the old model with its own weights.
+TEST(WriteOnnx, OtherWeightsNeverTakeTheNameOfThoseBefore) {
+  TemporaryFolder folder;
+  const std::string path = folder / "model.onnx";
+  auto graph = read_onnx(fixture("vit_script.onnx"));
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  const auto write = [&] {
+    EXPECT_TRUE(write_onnx(*graph, path, {.external_data = true}).ok());
+    return data_files(folder / ".");
+  };
+  const auto first = write();
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(write(), first);
+  const auto large = std::ranges::find_if(
+      graph->initializers, [](const auto& entry) { return entry.second.byte_count() >= 1024; });
+  ASSERT_NE(large, graph->initializers.end());
+  large->second = Tensor(large->second.type(), large->second.shape());
+  std::ofstream(folder / "other.onnx.data") << "somebody else's";
+  const auto second = write();
+  ASSERT_EQ(second.size(), 2U);  // the stale one is gone, what is not ours stays
+  EXPECT_FALSE(std::ranges::count(second, first[0]));
+  const auto again = load_model(path);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  expect_equal(*graph, *again);
 }
 
 TEST(WriteOnnx, SameGraphSameBytes) {

@@ -1,4 +1,7 @@
 // Writing ModelProto.
+#include <fmt/format.h>
+
+#include <cstring>
 #include <filesystem>
 #include <map>
 
@@ -152,15 +155,52 @@ int64_t weight_bytes(const Graph& graph) {
   return bytes;
 }
 
-ExternalPlaces plan_external(const Graph& graph, const std::string& location) {
+constexpr const char* kDataEnding = ".data";
+
+// The files beside the model that hold, or held, its weights: "<file name>.<hash>.data".
+std::vector<std::filesystem::path> data_files(const std::filesystem::path& model) {
+  const std::string start = model.filename().string() + ".";
+  const size_t length = start.size() + hash_bytes({}).size() + std::strlen(kDataEnding);
+  std::vector<std::filesystem::path> found;
+  std::error_code ignored;
+  const auto folder = model.has_parent_path() ? model.parent_path() : std::filesystem::path(".");
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() != length || !name.starts_with(start) || !name.ends_with(kDataEnding)) continue;
+    if (name.find_first_not_of("0123456789abcdef", start.size()) !=
+        length - std::strlen(kDataEnding)) {
+      continue;
+    }
+    found.push_back(entry.path());
+  }
+  return found;
+}
+
+// After the model was written: `kept` is the name of its data file, empty if it has none.
+void remove_stale_data(const std::string& model, const std::string& kept) {
+  for (const std::filesystem::path& path : data_files(model)) {
+    std::error_code ignored;
+    if (path.filename() != kept) std::filesystem::remove(path, ignored);
+  }
+}
+
+// Where each tensor lies in the data file, whose name is made of what it holds.
+ExternalPlaces plan_external(const Graph& graph, const std::string& model) {
   ExternalPlaces places;
+  std::string content;
   int64_t end = 0;
   for (const auto& [name, tensor] : graph.initializers) {
     if (tensor.byte_count() < kMinExternalBytes) continue;
     const int64_t offset = (end + kExternalAlignment - 1) / kExternalAlignment * kExternalAlignment;
-    places[name] = {location, offset};
+    places[name] = {"", offset};
     end = offset + tensor.byte_count();
+    content += fmt::format("{} {} {}\n", offset, end,
+                           hash_bytes({tensor.data(), static_cast<size_t>(tensor.byte_count())}));
   }
+  const std::string location =
+      fmt::format("{}.{}{}", std::filesystem::path(model).filename().string(),
+                  hash_bytes(std::as_bytes(std::span(content))), kDataEnding);
+  for (auto& [name, place] : places) place.location = location;
   return places;
 }
 
@@ -191,18 +231,25 @@ Result<std::string> serialise_onnx(const Graph& graph) {
 Status write_onnx(const Graph& original, const std::string& path, const OnnxWriteOptions& options) {
   PARE_RETURN_IF_ERROR(check_writable(original).with_context(path));
   const Graph graph = options.signed_weights ? original : with_unsigned_weights(original);
-  if (!options.external_data && weight_bytes(graph) <= kMaxInlineBytes) {
-    return write_file(path, model_bytes(graph, {}));
+  ExternalPlaces places;
+  if (options.external_data || weight_bytes(graph) > kMaxInlineBytes) {
+    places = plan_external(graph, path);
   }
-  const std::string data_path = path + ".data";
-  const ExternalPlaces places =
-      plan_external(graph, std::filesystem::path(data_path).filename().string());
-  PARE_ASSIGN_OR_RETURN(AtomicFile data, AtomicFile::create(data_path));
+  if (places.empty()) {
+    PARE_RETURN_IF_ERROR(write_file(path, model_bytes(graph, {})));
+    remove_stale_data(path, "");
+    return ok_status();
+  }
+  const std::string& location = places.begin()->second.location;
+  const std::filesystem::path data_path = std::filesystem::path(path).parent_path() / location;
+  PARE_ASSIGN_OR_RETURN(AtomicFile data, AtomicFile::create(data_path.string()));
   PARE_ASSIGN_OR_RETURN(AtomicFile model, AtomicFile::create(path));
   PARE_RETURN_IF_ERROR(write_external(data, graph, places));
   PARE_RETURN_IF_ERROR(model.write(model_bytes(graph, places)));
   PARE_RETURN_IF_ERROR(data.commit());
-  return model.commit();
+  PARE_RETURN_IF_ERROR(model.commit());
+  remove_stale_data(path, location);
+  return ok_status();
 }
 
 }  // namespace pare
