@@ -179,6 +179,18 @@ TEST(Compress, MeasuredSensitivitiesAreKept) {
   EXPECT_EQ(file_of(compressed("prune:0.5", context), ".onnx"), first);
   compressed("prune:0.5", context, toy::net(2));
   EXPECT_EQ(said, 8);
+  // The same weights and names, set or wired otherwise.
+  Graph other = toy::net();
+  const auto pool = std::ranges::find(other.nodes, "MaxPool", &Node::op);
+  ASSERT_NE(pool, other.nodes.end());
+  pool->attributes["ceil_mode"] = int64_t{1};
+  compressed("prune:0.5", context, other);
+  EXPECT_EQ(said, 12);
+  const auto sum = std::ranges::find(other.nodes, "Add", &Node::op);
+  ASSERT_NE(sum, other.nodes.end());
+  std::swap(sum->inputs[0], sum->inputs[1]);
+  compressed("prune:0.5", context, other);
+  EXPECT_EQ(said, 16);
 }
 
 TEST(Compress, RefusesWhatCannotBe) {

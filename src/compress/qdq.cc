@@ -130,23 +130,6 @@ void fold_factors(Node& node, Tensor& weight, Tensor* bias) {
   node.attributes["alpha"] = 1.0F;
 }
 
-double snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis) {
-  const auto original = weight.values<float>();
-  const auto integers = quantised.values.values<int8_t>();
-  double signal = 0;
-  double noise = 0;
-  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
-    const auto at = static_cast<size_t>(i);
-    const double w = original[at];
-    const double e = w - integers[at] * quantised.scales[static_cast<size_t>(channel)];
-    signal += w * w;
-    noise += e * e;
-  });
-  // A layer of zeros, or one that integers hold exactly, has no noise: 200 dB stands for that.
-  constexpr double kExact = 200;
-  return noise > 0 ? std::min(kExact, 10 * std::log10(signal / noise)) : kExact;
-}
-
 // int32 values of a bias under scale x_scale * w_scale.
 Tensor quantise_bias(const Tensor& bias, const std::vector<float>& scales) {
   Tensor result(DType::kInt32, bias.shape());
@@ -176,7 +159,7 @@ LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input, 
     for (const float b : bias.values<float>())
       smallest.push_back(std::fabs(b) / (input.scale * static_cast<float>(kBiasLimit)));
   result.weights = quantise_weights(weight, layer.channel_axis, smallest);
-  result.weight_snr_db = snr_db(weight, result.weights, layer.channel_axis);
+  result.weight_snr_db = rounding_snr_db(weight, result.weights, layer.channel_axis);
 
   std::vector<bool> alive(static_cast<size_t>(layer.channels), false);
   const auto integers = result.weights.values.values<int8_t>();

@@ -179,4 +179,20 @@ QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
   return result;
 }
 
+double rounding_snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis) {
+  const auto original = weight.values<float>();
+  const auto integers = quantised.values.values<int8_t>();
+  double signal = 0;
+  double noise = 0;
+  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    const double w = original[at];
+    const double e = w - integers[at] * quantised.scales[static_cast<size_t>(channel)];
+    signal += w * w;
+    noise += e * e;
+  });
+  constexpr double kExact = 200;
+  return noise > 0 ? std::min(kExact, 10 * std::log10(signal / noise)) : kExact;
+}
+
 }  // namespace pare

@@ -61,6 +61,9 @@ struct QuantisedWeights {
 // empty. A channel of zeros gets its lower bound, or 1.
 QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
                                   const std::vector<float>& smallest_scales = {});
+// Signal to noise of what `quantised` stands for against `weight`; 200 where nothing was lost (a
+// weight of zeros, or one that integers hold exactly).
+double rounding_snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis);
 
 }  // namespace pare
 

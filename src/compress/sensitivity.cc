@@ -131,16 +131,55 @@ class TailRunner {
   std::vector<std::vector<Tensor>> batches_;
 };
 
-// Identifies what a measurement depends on.
+// A text from parts, each behind its length: no two lists of parts give the same one.
+class Key {
+ public:
+  void add(std::string_view part) { text_ += fmt::format("{}:{}", part.size(), part); }
+  void add(int64_t part) { add(fmt::format("{}", part)); }
+  void add(double part) { add(fmt::format("{}", part)); }
+  void add(float part) { add(fmt::format("{}", part)); }
+  void add(const Tensor& tensor) {
+    add(dtype_name(tensor.type()));
+    add(tensor.shape());
+    add(hash_bytes({tensor.data(), static_cast<size_t>(tensor.byte_count())}));
+  }
+  template <typename T>
+  void add(const std::vector<T>& parts) {
+    add(static_cast<int64_t>(parts.size()));
+    for (const T& part : parts) add(part);
+  }
+  std::string hash() const { return hash_bytes(std::as_bytes(std::span(text_))); }
+
+ private:
+  std::string text_;
+};
+
+// Identifies what a measurement depends on: all that the graph computes, and on what.
 std::string damage_key(const Graph& graph, const std::vector<std::string>& weights,
                        const std::vector<double>& shares, const Dataset& images) {
-  std::string key = images.hash();
-  for (const auto& [name, tensor] : graph.initializers)
-    key += name + hash_bytes({tensor.data(), static_cast<size_t>(tensor.byte_count())});
-  for (const Node& node : graph.nodes) key += node.op + node.name;
-  for (const std::string& weight : weights) key += weight + ";";
-  for (const double share : shares) key += fmt::format("{};", share);
-  return hash_bytes(std::as_bytes(std::span(key.data(), key.size())));
+  Key key;
+  key.add(images.hash());
+  for (const auto* values : {&graph.inputs, &graph.outputs}) {
+    key.add(static_cast<int64_t>(values->size()));
+    for (const ValueInfo& value : *values) key.add(value.name);
+  }
+  for (const auto& [name, tensor] : graph.initializers) {
+    key.add(name);
+    key.add(tensor);
+  }
+  for (const Node& node : graph.nodes) {
+    key.add(node.domain + "." + node.op);
+    key.add(node.inputs);
+    key.add(node.outputs);
+    key.add(static_cast<int64_t>(node.attributes.size()));
+    for (const auto& [name, attribute] : node.attributes) {
+      key.add(name);
+      std::visit([&key](const auto& value) { key.add(value); }, attribute);
+    }
+  }
+  key.add(weights);
+  key.add(shares);
+  return key.hash();
 }
 
 }  // namespace

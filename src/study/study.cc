@@ -72,6 +72,8 @@ Status StudyPlan::add_training(const StudyNet& net) {
   return ok_status();
 }
 
+// The number of threads and the instruction set decide a trained net's last bits, fine-tuned ones'
+// too, but any of these nets is as good a result: hours of training are not done again for them.
 Result<Inputs> StudyPlan::compression_inputs(const std::string& variant) {
   Inputs inputs = program();
   if (variant == kUnchangedVariant) return inputs;

@@ -20,27 +20,15 @@
 namespace pare {
 namespace {
 
-struct Rounded {
-  Tensor weight;
-  double signal = 0;  // sum of squares
-  double noise = 0;
-};
-
-Rounded round_weight(const Tensor& weight, int channel_axis) {
-  const QuantisedWeights q = quantise_weights(weight, channel_axis);
-  Rounded result;
-  result.weight = Tensor(DType::kFloat32, weight.shape());
-  const auto before = weight.values<float>();
+Tensor floats_of(const QuantisedWeights& q, int channel_axis) {
+  Tensor weight(DType::kFloat32, q.values.shape());
   const auto whole = q.values.values<int8_t>();
-  const auto after = result.weight.mutable_values<float>();
+  const auto floats = weight.mutable_values<float>();
   for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t index) {
     const auto i = static_cast<size_t>(index);
-    after[i] = q.scales[static_cast<size_t>(channel)] * static_cast<float>(whole[i]);
-    const double error = static_cast<double>(after[i]) - before[i];
-    result.signal += static_cast<double>(before[i]) * before[i];
-    result.noise += error * error;
+    floats[i] = q.scales[static_cast<size_t>(channel)] * static_cast<float>(whole[i]);
   });
-  return result;
+  return weight;
 }
 
 Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressContext& context) {
@@ -57,11 +45,11 @@ Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressCo
     nlohmann::ordered_json facts = {{"layer", layer.name}, {"weights", layer.size}};
     // What was rounded before stays to the bit: a second scale would be one step of float32 off.
     if (!find_scaled(weight)) {
-      Rounded rounded = round_weight(weight, layer.channel_axis);
-      const double db = 10 * std::log10(rounded.signal / rounded.noise);
+      const QuantisedWeights q = quantise_weights(weight, layer.channel_axis);
+      const double db = rounding_snr_db(weight, q, layer.channel_axis);
       facts["signal_to_noise_db"] = db;
       worst_db = std::min(worst_db, db);
-      result.initializers[layer.weight] = std::move(rounded.weight);
+      result.initializers[layer.weight] = floats_of(q, layer.channel_axis);
     }
     context.report->layers.push_back(std::move(facts));
     weights += layer.size;
