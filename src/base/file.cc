@@ -214,6 +214,36 @@ Status make_directories(const std::string& path) {
   return ok_status();
 }
 
+Status check_can_write(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const std::string where = folder.empty() ? "." : folder.string();
+  if (!is_directory(where)) return not_found(path + ": there is no folder " + where);
+  if (is_directory(path)) return io_error(path + ": expected a file, found a folder");
+  // What exists and is no regular file (a device) is written to itself.
+  std::error_code ignored;
+  const bool device =
+      std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
+  if (::access(device ? path.c_str() : where.c_str(), W_OK) != 0) {
+    return io_error(path + ": cannot write: " + (device ? path : where) + " is not writable");
+  }
+  return ok_status();
+}
+
+Status check_can_make_folder(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::path there = std::filesystem::path(path);
+  while (!there.empty() && !std::filesystem::exists(there, ignored)) there = there.parent_path();
+  const std::string where = there.empty() ? "." : there.string();
+  if (!is_directory(where)) {
+    return io_error(fmt::format("{}: expected a folder{}, found a file", path,
+                                where == path ? "" : " at " + where));
+  }
+  if (::access(where.c_str(), W_OK) != 0) {
+    return io_error(path + ": cannot write: " + where + " is not writable");
+  }
+  return ok_status();
+}
+
 bool file_exists(const std::string& path) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error);

@@ -60,6 +60,10 @@ Status write_file(const std::string& path, std::string_view text);
 Status append_line(const std::string& path, std::string_view line);
 
 Status make_directories(const std::string& path);
+// Before long work whose result goes there: whether a file, or a folder with those above it, can be
+// made or written to. Nothing is left behind.
+Status check_can_write(const std::string& path);
+Status check_can_make_folder(const std::string& path);
 bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);
 Result<int64_t> file_size(const std::string& path);

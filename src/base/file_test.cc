@@ -105,5 +105,23 @@ TEST_F(FileTest, LinesAreAppended) {
   EXPECT_EQ(*read_text_file(path("log")), "one\ntwo\n");
 }
 
+TEST_F(FileTest, WhetherSomethingCanBeWrittenIsKnownBefore) {
+  ASSERT_TRUE(write_file(path("a"), "x").ok());
+  EXPECT_TRUE(check_can_write(path("a")).ok());
+  EXPECT_TRUE(check_can_write(path("new")).ok());
+  EXPECT_TRUE(check_can_write("/dev/null").ok());
+  EXPECT_EQ(check_can_write(path("no/new")).message(),
+            path("no/new") + ": there is no folder " + path("no"));
+  EXPECT_EQ(check_can_write(path(".")).message(), path(".") + ": expected a file, found a folder");
+  EXPECT_TRUE(check_can_make_folder(path("new/newer")).ok());
+  EXPECT_TRUE(check_can_make_folder(path(".")).ok());
+  EXPECT_TRUE(check_can_make_folder("relative").ok());
+  EXPECT_EQ(check_can_make_folder(path("a")).message(),
+            path("a") + ": expected a folder, found a file");
+  EXPECT_EQ(check_can_make_folder(path("a/b/c")).message(),
+            path("a/b/c") + ": expected a folder at " + path("a") + ", found a file");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
 }  // namespace
 }  // namespace pare

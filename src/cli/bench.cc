@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/bench_peers.h"
 #include "cli/command.h"
@@ -14,6 +15,7 @@
 #include "cli/model_images.h"
 #include "cli/progress_line.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "measure/accuracy.h"
 #include "measure/answer_check.h"
 #include "measure/latency.h"
@@ -218,6 +220,8 @@ void print_table(const std::vector<Row>& rows) {
 
 Status run(const Options& o) {
   if (!o.records.empty()) PARE_RETURN_IF_ERROR(check_can_write(o.records));
+  PARE_RETURN_IF_ERROR(check_models(o.models));
+  PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   PARE_ASSIGN_OR_RETURN(const Measurements all, bench_all(o));
   const std::vector<Row>& rows = all.rows;
   if (!o.records.empty()) {
@@ -250,21 +254,21 @@ Command make_bench_command() {
             ->required();
         app.add_option("--batch", o->batches, "Images in a batch, one or several numbers")
             ->delimiter(',')
-            ->check(CLI::Range(1, 1 << 16))
+            ->check(whole_number(1, 1 << 16))
             ->capture_default_str();
         app.add_option("--threads", o->threads,
                        "Threads, one or several numbers; all cores "
                        "without it")
             ->delimiter(',')
-            ->check(CLI::Range(1, 1024));
+            ->check(whole_number(1, 1024));
         app.add_option("--data", o->data.path,
                        "CIFAR or image folder, cifar10 or cifar100; the built-in images without "
                        "it");
         app.add_option("--images", o->latency.images, "Different images in rotation, at least")
-            ->check(CLI::Range(1, 1 << 20))
+            ->check(whole_number(1, 1 << 20))
             ->capture_default_str();
         app.add_option("--seconds", o->latency.seconds, "Timed for each model and setting")
-            ->check(CLI::Range(0.0, 1e5))
+            ->check(number(0, 1e5))
             ->capture_default_str();
         add_session_flags(app, o->session);
         CLI::Option* peers =

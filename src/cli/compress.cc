@@ -17,6 +17,7 @@
 #include "cli/model_argument.h"
 #include "cli/stop_signal.h"
 #include "cli/trainer.h"
+#include "cli/usage.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
 
@@ -48,7 +49,7 @@ Status check_output(const std::string& path) {
   if (ending != ".onnx" && ending != ".pare") {
     return invalid_argument(path + ": expected an output ending in .onnx or .pare");
   }
-  return AtomicFile::create(path).status();  // its temporary file goes away again
+  return check_can_write(path);
 }
 
 Result<std::shared_ptr<const Dataset>> training_images(const Options& o, const Graph& graph) {
@@ -134,12 +135,13 @@ Status run(const Options& o) {
     if (!here.ok()) return here.with_context("recipe '" + recipe_string(recipe) + "' trains");
   }
   PARE_RETURN_IF_ERROR(check_output(o.output));
+  if (needs_images(recipe)) PARE_RETURN_IF_ERROR(check_dataset_path(o.data));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
-  if (needs_images(recipe)) warn_of_assumed_preparation(o.input, graph.contract);
   const Status compressible = check_compressible(graph, recipe);
   if (!compressible.ok()) return compressible.with_context(o.input);
   CompressContext context;
   if (needs_images(recipe)) {
+    warn_of_assumed_preparation(o.input, graph.contract);
     PARE_ASSIGN_OR_RETURN(context.train, training_images(o, graph));
   }
   std::unique_ptr<Trainer> trainer;
@@ -181,12 +183,15 @@ std::function<Status()> set_up(CLI::App& app) {
                  "it. Only training images are looked at");
   app.add_option("--calibration-images", o->calibration_images,
                  "Training images that activation ranges are measured on")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->check(whole_number(1, int64_t{1} << 24))
       ->capture_default_str();
   app.add_option("--train-fraction", o->train_fraction, "Share of the training images to use")
+      ->check(number(1e-6, 1))
       ->capture_default_str();
-  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", o->threads, "0: all cores")->check(whole_number(0, 1024));
+  constexpr int64_t kMaxSeed = 9'000'000'000'000'000;  // as a training recipe's
   app.add_option("--seed", o->seed, "Of the images drawn and of fine-tuning")
+      ->check(whole_number(0, kMaxSeed))
       ->capture_default_str();
   app.add_flag("--strict", o->strict, "A broken image stops the run");
   app.add_flag("--report", o->report, "Print what each step did to each layer");

@@ -15,6 +15,7 @@
 #include "cli/model_images.h"
 #include "cli/progress_line.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "measure/accuracy.h"
 #include "measure/paired.h"
 
@@ -165,6 +166,8 @@ Status run(const Options& o) {
   for (const std::string& path : {o.predictions, o.records}) {
     if (!path.empty()) PARE_RETURN_IF_ERROR(check_can_write(path));
   }
+  PARE_RETURN_IF_ERROR(check_models(o.models));
+  PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   PARE_ASSIGN_OR_RETURN(const std::vector<Row> rows, evaluate_all(o));
   if (!o.predictions.empty()) {
     PARE_RETURN_IF_ERROR(write_file(o.predictions, predictions_text(rows.front().evaluation)));
@@ -200,9 +203,9 @@ Command make_eval_command() {
                 "CIFAR or image folder, cifar10 or cifar100; the built-in images without "
                 "it");
             app.add_option("--images", o->evaluation.images, "Only the first so many")
-                ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+                ->check(whole_number(1, int64_t{1} << 40));
             app.add_option("--batch", o->evaluation.batch_size, "Images in a batch")
-                ->check(CLI::Range(1, 1 << 16));
+                ->check(whole_number(1, 1 << 16));
             add_threads_flag(app, o->session);
             add_session_flags(app, o->session);
             app.add_flag("--strict", o->data.strict, "A broken image stops the run");

@@ -13,6 +13,7 @@
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "measure/latency.h"
 #include "report/format.h"
 
@@ -109,6 +110,7 @@ void print_table(const MeasuredModel& model, const Options& o, const Explanation
 
 Status run(Options o) {
   if (o.session.threads == 0) o.session.threads = available_cores();
+  if (o.time) PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));
   const Result<Explanation> e = explain(model, o);
   if (!e.ok()) return e.status().with_context(o.model);
@@ -133,11 +135,11 @@ Command make_explain_command() {
             auto o = std::make_shared<Options>();
             app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("--batch", o->batch, "Images in a batch")
-                ->check(CLI::Range(1, 1 << 16))
+                ->check(whole_number(1, 1 << 16))
                 ->capture_default_str();
             app.add_flag("--time", o->time, "Run it and show what each step takes");
             app.add_option("--seconds", o->seconds, "How long it is run for --time")
-                ->check(CLI::Range(0.0, 1e5))
+                ->check(number(0, 1e5))
                 ->capture_default_str();
             app.add_option("--data", o->data.path,
                            "Images for --time; the built-in ones without it");

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/usage.h"
 #include "graph/model_file.h"
 #include "graph/safetensors.h"
 #include "models/contract.h"
@@ -99,6 +100,7 @@ Status run(Options o, const CLI::App& app) {
   if (std::filesystem::equivalent(o.input, o.output, ignored)) {
     return invalid_argument(o.output + ": expected another file than the one that is imported");
   }
+  PARE_RETURN_IF_ERROR(check_can_write(o.output));
   if (app.count("--scale") > 0) o.contract.scale = o.scale;
   o.contract.channels_last = o.layout == "nhwc";
   if (!o.crop.empty()) {
@@ -122,17 +124,21 @@ void add_contract_options(CLI::App& app, Options& o) {
       ->check(CLI::IsMember({"nchw", "nhwc"}))
       ->capture_default_str();
   app.add_flag("--bgr", o.contract.bgr, "Its channels are blue, green, red");
-  app.add_option("--scale", o.scale, "Factor for pixels of 0 to 255 (1/255 unless given)");
+  app.add_option("--scale", o.scale, "Factor for pixels of 0 to 255 (1/255 unless given)")
+      ->check(number());
   app.add_option("--mean", o.contract.mean, "Mean taken from scaled pixels, one or one a channel")
-      ->delimiter(',');
-  app.add_option("--std", o.contract.std, "What they are then divided by")->delimiter(',');
+      ->delimiter(',')
+      ->check(number());
+  app.add_option("--std", o.contract.std, "What they are then divided by")
+      ->delimiter(',')
+      ->check(number());
   app.add_option("--resize", o.contract.resize, "Shorter side of an image before the centre crop")
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(whole_number(1, 1 << 16));
   app.add_option("--crop", o.crop,
                  "Height and width of the centre crop, where the file leaves them open")
       ->delimiter(',')
       ->expected(1, 2)
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(whole_number(1, 1 << 16));
   app.add_option("--classes", o.classes_file, "Text file with a class name on every line");
   app.add_option("--trained-on", o.trained_on,
                  "What the weights were trained on, in words: stands beside every figure of the "
@@ -163,7 +169,7 @@ Command make_import_command() {
         app.add_option("--model", o->model, "Model that the weights are for (see `pare models`)");
         app.add_option("--image-size", o->image_size,
                        "Height and width of its images; a position embedding is resampled")
-            ->check(CLI::Range(1, 1 << 16));
+            ->check(whole_number(1, 1 << 16));
         app.add_flag("--allow-unused", o->allow_unused,
                      "Leave out tensors that the model has no place for");
         add_contract_options(app, *o);

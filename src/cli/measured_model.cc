@@ -1,13 +1,11 @@
 #include "cli/measured_model.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <utility>
 
-#include "base/file.h"
 #include "cli/model_argument.h"
+#include "cli/usage.h"
 #include "graph/model_file.h"
 #include "measure/subject.h"
 
@@ -25,7 +23,7 @@ void add_session_flags(CLI::App& app, SessionOptions& options) {
 
 void add_threads_flag(CLI::App& app, SessionOptions& options) {
   app.add_option("--threads", options.threads, "Threads; 0: all cores")
-      ->check(CLI::Range(0, 1024))
+      ->check(whole_number(0, 1024))
       ->capture_default_str();
 }
 
@@ -42,9 +40,9 @@ Result<MeasuredModel> load_measured_model(const std::string& name, const Session
   PARE_ASSIGN_OR_RETURN(Graph graph, load_model(path));
   PARE_ASSIGN_OR_RETURN(ModelIdentity id, identify_model(path, graph));
   id.model = name;
-  warn_of_assumed_preparation(name, graph.contract);
   Result<Session> session = Session::from_graph(graph, options);
   if (!session.ok()) return session.status().with_context(name);
+  warn_of_assumed_preparation(name, graph.contract);
   InputContract contract = graph.contract;
   contract.channels = session->info().channels;
   contract.height = session->info().height;
@@ -55,17 +53,10 @@ Result<MeasuredModel> load_measured_model(const std::string& name, const Session
       std::move(id), std::move(precision)};
 }
 
-Status check_can_write(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  const std::string where = folder.empty() ? "." : folder.string();
-  if (!is_directory(where)) return not_found(path + ": there is no folder " + where);
-  if (is_directory(path)) return io_error(path + ": expected a file, found a folder");
-  // What exists and is no regular file (a device) is written to itself.
-  std::error_code ignored;
-  const bool device =
-      std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
-  if (::access(device ? path.c_str() : where.c_str(), W_OK) != 0) {
-    return io_error(path + ": cannot write: " + (device ? path : where) + " is not writable");
+Status check_models(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    PARE_ASSIGN_OR_RETURN(const std::string path, model_path(name));
+    PARE_RETURN_IF_ERROR(check_model_file(path));
   }
   return ok_status();
 }

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "pare/session.h"
 #include "pare/status.h"
@@ -36,8 +37,8 @@ void warn_of_assumed_preparation(const std::string& name, const InputContract& c
 // `name`: a file, or one of the zoo (model_argument.h).
 Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options);
 
-// Whether a file can be made there, so that a long run does not end in a refusal.
-Status check_can_write(const std::string& path);
+// Before the first of them is loaded: whether they are all there.
+Status check_models(const std::vector<std::string>& names);
 
 }  // namespace pare
 

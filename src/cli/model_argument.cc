@@ -33,6 +33,7 @@ Result<std::string> model_path(const std::string& argument) {
   if (std::find(names.begin(), names.end(), argument) != names.end()) {
     return find_asset("zoo/" + argument + ".pare");
   }
+  if (is_directory(argument)) return argument;  // load_model() says that it is a folder
   if (names.empty()) {
     return not_found(argument + ": expected a .onnx or .pare file; the zoo is not installed");
   }

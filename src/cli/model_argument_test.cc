@@ -27,6 +27,7 @@ TEST(ModelPath, AFileIsItself) {
   EXPECT_EQ(*model_path(folder.path("alexnet")), folder.path("alexnet"));
   EXPECT_EQ(*model_path("no-such.onnx"), "no-such.onnx");  // whoever opens it says so
   EXPECT_EQ(*model_path("no/alexnet"), "no/alexnet");
+  EXPECT_EQ(*model_path("."), ".");
 }
 
 TEST(ModelPath, AMistypedNameIsAnsweredWithTheNearest) {

@@ -40,6 +40,7 @@ Status print_sizes(const Options& o, int64_t before) {
 
 Status pack(const Options& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".pare"));
+  PARE_RETURN_IF_ERROR(check_can_write(o.output));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
   PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(write_pare(graph, o.output, {.uncoded = o.uncoded}));
@@ -49,6 +50,7 @@ Status pack(const Options& o) {
 Status unpack(const Options& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.input, ".pare"));
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".onnx"));
+  PARE_RETURN_IF_ERROR(check_can_write(o.output));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
   PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(write_onnx(

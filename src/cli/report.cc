@@ -2,7 +2,10 @@
 
 #include "report/report.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -20,7 +23,19 @@ struct Options {
   bool tables = false;
 };
 
+// "3 epoch, 1 step"
+std::string counts(const std::vector<Record>& records) {
+  std::map<std::string, int> by_kind;
+  for (const Record& record : records) ++by_kind[record.kind];
+  std::string text;
+  for (const auto& [kind, count] : by_kind) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kind);
+  }
+  return text;
+}
+
 Status run_report(const Options& options) {
+  if (!options.tables) PARE_RETURN_IF_ERROR(check_can_write(options.output));
   std::vector<Record> records;
   std::vector<std::string> warnings;
   for (const std::string& input : options.inputs) {
@@ -28,8 +43,16 @@ Status run_report(const Options& options) {
     records.insert(records.end(), more.begin(), more.end());
   }
   for (const std::string& warning : warnings) std::fprintf(stderr, "pare: %s\n", warning.c_str());
+  const std::string inputs = fmt::format("{}", fmt::join(options.inputs, ", "));
+  if (records.empty()) return not_found(inputs + ": no records in it");
   if (options.tables) {
     PARE_ASSIGN_OR_RETURN(const std::string tables, make_text_tables(records));
+    if (tables.empty()) {
+      return not_found(
+          fmt::format("{}: the tables are of measured models (accuracy, latency, size); found {} "
+                      "records, which the report shows without --tables",
+                      inputs, counts(records)));
+    }
     std::fputs(tables.c_str(), stdout);
     return ok_status();
   }

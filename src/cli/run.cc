@@ -12,6 +12,7 @@
 #include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "data/image.h"
 
 namespace pare {
@@ -101,20 +102,30 @@ void print_text(const std::vector<Answer>& answers) {
   }
 }
 
+// Names every picture without an answer; the last line counts them, where there were several.
+Status outcome(const std::vector<Status>& broken, size_t pictures) {
+  if (broken.empty()) return ok_status();
+  if (pictures == 1) return broken.front();
+  for (const Status& why : broken) fmt::print(stderr, "{}\n", why.message());
+  return corrupt(fmt::format("{} of {} pictures have no answer", broken.size(), pictures));
+}
+
 Status run(const Options& o) {
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));
   model.graph = {};
   std::vector<Answer> answers;
+  std::vector<Status> broken;
   for (const std::string& image : o.images) {
-    PARE_ASSIGN_OR_RETURN(Answer one, answer(model, image, o.top));
-    answers.push_back(std::move(one));
+    Result<Answer> one = answer(model, image, o.top);
+    if (one.ok()) answers.push_back(*std::move(one));
+    if (!one.ok()) broken.push_back(one.status());
   }
   if (o.json) {
     print_json(answers);
   } else {
     print_text(answers);
   }
-  return ok_status();
+  return outcome(broken, o.images.size());
 }
 
 }  // namespace
@@ -130,7 +141,7 @@ Command make_run_command() {
             app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("images", o->images, "Pictures, JPEG or PNG, of any size")->required();
             app.add_option("--top", o->top, "Classes shown for each")
-                ->check(CLI::Range(1, 1 << 16))
+                ->check(whole_number(1, 1 << 16))
                 ->capture_default_str();
             add_threads_flag(app, o->session);
             add_session_flags(app, o->session);

@@ -15,6 +15,7 @@
 #include "cli/progress_line.h"
 #include "cli/stop_signal.h"
 #include "cli/trainer.h"
+#include "cli/usage.h"
 #include "report/report.h"
 
 namespace pare {
@@ -144,7 +145,7 @@ std::function<Status()> set_up(CLI::App& app) {
                  "Folder of results, records.jsonl and report.html; runs/study-NAME without it");
   app.add_option("--data", o->data,
                  "CIFAR or image folder, cifar10 or cifar100, in place of what the config says");
-  app.add_option("--threads", o->threads, "0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", o->threads, "0: all cores")->check(whole_number(0, 1024));
   app.add_flag("--dry-run", o->dry_run, "List the steps and what would become of each, and leave");
   app.add_flag("--json", o->json, "Print the steps and the paths as JSON, not the tables");
   return [o] { return run(*o); };

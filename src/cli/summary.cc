@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/json_output.h"
 #include "cli/table.h"
+#include "cli/usage.h"
 #include "graph/model_file.h"
 #include "models/models.h"
 
@@ -56,7 +57,12 @@ void print_json(const Graph& graph, const Summary& summary) {
 
 Result<Graph> load(const Options& options) {
   const auto ending = std::filesystem::path(options.model).extension();
-  if (ending != ".onnx" && ending != ".pare") return build_model(options.model, options.build);
+  if (ending != ".onnx" && ending != ".pare") {
+    Result<Graph> named = build_model(options.model, options.build);
+    std::error_code ignored;
+    if (named.ok() || !std::filesystem::exists(options.model, ignored)) return named;
+    return load_model(options.model);  // no model's name, but there: it says what was found
+  }
   if (options.build.classes != 10 || options.build.image_size != 0 || options.build.training_form) {
     return invalid_argument("--classes, --image-size and --training-form go with a model's name");
   }
@@ -87,9 +93,11 @@ Command make_summary_command() {
       .setup = [](CLI::App& app) -> std::function<Status()> {
         auto o = std::make_shared<Options>();
         app.add_option("model", o->model, "A model's name (see `pare models`) or file")->required();
-        app.add_option("--classes", o->build.classes, "Number of classes of a named model");
+        app.add_option("--classes", o->build.classes, "Number of classes of a named model")
+            ->check(whole_number(1, 1 << 24));
         app.add_option("--image-size", o->build.image_size,
-                       "Height and width of a named model's images");
+                       "Height and width of a named model's images")
+            ->check(whole_number(1, 1 << 16));
         app.add_flag("--training-form", o->build.training_form,
                      "A named model as it is trained, with batch norm");
         app.add_flag("--json", o->json, "Print an object");

@@ -16,18 +16,26 @@
 #include "cli/train_material.h"
 #include "cli/train_progress.h"
 #include "cli/trainer.h"
+#include "cli/usage.h"
+#include "train/device.h"
 #include "train/recipe.h"
+#include "train/run_folder.h"
 
 namespace pare {
 namespace {
+
+// An option that stands for --set FIELD=VALUE.
+struct Shorthand {
+  std::string option;      // "--epochs"
+  std::string assignment;  // "train.epochs=3"
+};
 
 struct Options {
   std::string model;
   std::string recipe;
   std::string folder;
   std::vector<std::string> settings;  // --set
-  // Shorthands for --set, as written: "train.epochs=3".
-  std::vector<std::string> shorthands;
+  std::vector<Shorthand> shorthands;
   bool resume = false;
   bool show_recipe = false;
   bool show_fields = false;
@@ -61,10 +69,11 @@ Result<TrainRecipe> resolve_recipe(const Options& o) {
   PARE_ASSIGN_OR_RETURN(TrainRecipe recipe,
                         load_train_recipe(o.recipe.empty() ? recipe_for(o.model) : o.recipe));
   if (!o.model.empty()) recipe.model.name = o.model;
-  for (const auto* list : {&o.shorthands, &o.settings}) {
-    for (const std::string& assignment : *list) {
-      PARE_RETURN_IF_ERROR(set_recipe_field(recipe, assignment));
-    }
+  for (const Shorthand& given : o.shorthands) {
+    PARE_RETURN_IF_ERROR(set_recipe_field(recipe, given.assignment, given.option));
+  }
+  for (const std::string& assignment : o.settings) {
+    PARE_RETURN_IF_ERROR(set_recipe_field(recipe, assignment));
   }
   PARE_RETURN_IF_ERROR(check_train_recipe(recipe));
   return recipe;
@@ -125,35 +134,41 @@ Status run_training(Options o) {
   if (o.resume && o.folder.empty()) {
     return invalid_argument("--resume needs the folder of the run (--out)");
   }
+  if (o.resume) PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
   PARE_ASSIGN_OR_RETURN(TrainRecipe recipe, resolve_recipe(o));
   if (o.show_recipe) {
     fmt::print("{}", recipe_toml(recipe));
     return ok_status();
   }
+  if (o.folder.empty()) o.folder = default_folder(recipe);
+  PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
+  PARE_RETURN_IF_ERROR(choose_device(o.device).status());
   PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(recipe, o.strict));
   std::optional<Graph> teacher;
   if (!recipe.distil.teacher.empty()) {
     PARE_ASSIGN_OR_RETURN(teacher, load_train_teacher(recipe.distil.teacher));
   }
   TrainProgress progress(stderr_is_terminal());
-  for (const std::string& warning : material.data.warnings) progress.note(warning);
   TrainRun run;
   run.recipe = recipe;
   run.graph = std::move(material.graph);
   run.data = std::move(material.data);
   run.teacher = teacher ? &*teacher : nullptr;
-  run.folder = o.folder.empty() ? default_folder(recipe) : o.folder;
+  run.folder = o.folder;
   run.resume = o.resume;
   run.threads = o.threads;
   run.device = o.device;
   run.stop = take_stop_signals();
+  run.events.begins = [&progress, &run] {
+    for (const std::string& warning : run.data.warnings) progress.note(warning);
+    progress.note(fmt::format("{} by recipe {}, on {}, into {}", run.recipe.model.name,
+                              run.recipe.name, run.data.train->description(), run.folder));
+  };
   run.events.step = [&progress, &run](const StepReport& r) {
     if (!run.stop->load()) progress.step(r);  // the bar would wipe what Ctrl-C said
   };
   run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
   run.events.note = [&progress](const std::string& line) { progress.note(line); };
-  progress.note(fmt::format("{} by recipe {}, on {}, into {}", recipe.model.name, recipe.name,
-                            run.data.train->description(), run.folder));
   const auto trained = train(run);
   progress.wipe();
   if (!trained.ok()) return trained.status();
@@ -171,7 +186,10 @@ std::function<Status()> set_up(CLI::App& app) {
   const auto shorthand = [&app, o](const std::string& flag, const std::string& key,
                                    const std::string& help) {
     app.add_option_function<std::string>(
-        flag, [o, key](const std::string& value) { o->shorthands.push_back(key + "=" + value); },
+        flag,
+        [o, flag, key](const std::string& value) {
+          o->shorthands.push_back({flag, key + "=" + value});
+        },
         help + " (" + key + ")");
   };
   app.add_option("--model", o->model,
@@ -193,7 +211,7 @@ std::function<Status()> set_up(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_flag("--fields", o->show_fields, "List the fields of a recipe and leave");
   app.add_flag("--show-recipe", o->show_recipe, "Print the resolved recipe and leave");
-  app.add_option("--threads", o->threads, "Threads; 0: all cores")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", o->threads, "Threads; 0: all cores")->check(whole_number(0, 1024));
   app.add_option("--device", o->device,
                  "Where it runs: cpu, cuda, or auto: a GPU where there is one")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));

@@ -1,5 +1,7 @@
 #include "cli/train_material.h"
 
+#include <filesystem>
+
 #include "cli/model_argument.h"
 #include "graph/model_file.h"
 #include "measure/model_images.h"
@@ -24,9 +26,19 @@ Result<DatasetPair> open_data(const TrainRecipe& recipe, const Graph* imported, 
   return open_dataset(options);
 }
 
+// One of `pare models`; of a name that is none but stands for something on the disk, what that is.
+Result<Graph> build_named(const std::string& model, const ModelOptions& options) {
+  Result<Graph> graph = build_model(model, options);
+  std::error_code ignored;
+  if (!graph.ok() && std::filesystem::exists(model, ignored)) {
+    PARE_RETURN_IF_ERROR(check_model_file(model));
+  }
+  return graph;
+}
+
 // The size a built-in model is made for.
 Result<int64_t> own_image_size(const std::string& model) {
-  PARE_ASSIGN_OR_RETURN(const Graph graph, build_model(model, {.zero_weights = true}));
+  PARE_ASSIGN_OR_RETURN(const Graph graph, build_named(model, {.zero_weights = true}));
   return graph.contract.height;
 }
 
@@ -38,6 +50,7 @@ bool is_model_file(const std::string& name) {
 
 Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict) {
   TrainMaterial m;
+  PARE_RETURN_IF_ERROR(check_dataset_path(recipe.data.path));
   if (is_model_file(recipe.model.name)) {
     PARE_ASSIGN_OR_RETURN(m.graph, load_model(recipe.model.name));
     PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, &m.graph, strict));
@@ -52,7 +65,7 @@ Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict) {
   options.image_size = m.data.train->image_shape().height;
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.training_form = recipe.model.batch_norm;
-  PARE_ASSIGN_OR_RETURN(m.graph, build_model(recipe.model.name, options));
+  PARE_ASSIGN_OR_RETURN(m.graph, build_named(recipe.model.name, options));
   return m;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <vector>
 
 #include "base/nearest.h"
@@ -42,7 +43,29 @@ std::string unexpected(const CLI::App& app) {
                                        : left.front();
 }
 
+template <typename T>
+CLI::Validator in_range(T low, T high, const std::string& range, const std::string& what) {
+  const auto check = [=](const std::string& text) {
+    T value{};
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc() && rest == end && value >= low && value <= high) return std::string();
+    return fmt::format("expected {}{}, found '{}'", what, range.empty() ? "" : " from " + range,
+                       text);
+  };
+  return {check, range};
+}
+
 }  // namespace
+
+CLI::Validator whole_number(int64_t low, int64_t high) {
+  return in_range(low, high, fmt::format("{} to {}", low, high), "a whole number");
+}
+
+CLI::Validator number(double low, double high) {
+  const bool bounded = std::isfinite(low) && std::isfinite(high);
+  return in_range(low, high, bounded ? fmt::format("{} to {}", low, high) : "", "a number");
+}
 
 std::string usage_line(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<CLI::App*> commands = app.get_subcommands();

@@ -67,6 +67,8 @@ struct DatasetOptions {
   std::function<void(int64_t done_bytes, int64_t total_bytes)> progress;
 };
 
+// Before anything is read or downloaded: whether open_dataset() would find something there.
+Status check_dataset_path(const std::string& path);
 // Opens whatever `options.path` is. Errors name the file and what was expected of it.
 Result<DatasetPair> open_dataset(const DatasetOptions& options);
 

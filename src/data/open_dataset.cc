@@ -26,18 +26,27 @@ std::vector<DatasetKind> dataset_kinds() {
   };
 }
 
-Result<DatasetPair> open_whole(const DatasetOptions& options) {
+Result<DatasetKind> find_kind(const std::string& path) {
   std::vector<std::string> forms;
-  for (const DatasetKind& kind : dataset_kinds()) {
-    if (kind.recognises(options.path)) return kind.open(options);
-    if (!kind.form.empty()) forms.push_back(kind.form);
+  for (DatasetKind& kind : dataset_kinds()) {
+    if (kind.recognises(path)) return std::move(kind);
+    if (!kind.form.empty()) forms.push_back(std::move(kind.form));
   }
-  if (!is_directory(options.path)) {
-    return not_found(options.path +
-                     ": no such folder of images (\"cifar10\" and \"cifar100\" are downloaded)");
+  constexpr const char* kDownloaded = "(\"cifar10\" and \"cifar100\" are downloaded)";
+  if (file_exists(path)) {
+    return not_found(
+        fmt::format("{}: expected a folder of images, found a file {}", path, kDownloaded));
   }
-  return not_found(fmt::format("{}: no images found; expected one of: {}", options.path,
-                               fmt::join(forms, "; ")));
+  if (!is_directory(path)) {
+    return not_found(fmt::format("{}: no such folder of images {}", path, kDownloaded));
+  }
+  return not_found(
+      fmt::format("{}: no images found; expected one of: {}", path, fmt::join(forms, "; ")));
+}
+
+Result<DatasetPair> open_whole(const DatasetOptions& options) {
+  PARE_ASSIGN_OR_RETURN(const DatasetKind kind, find_kind(options.path));
+  return kind.open(options);
 }
 
 // Images of another size than they are stored in, resized each time they are read.
@@ -88,6 +97,8 @@ std::shared_ptr<const Dataset> fitted(const std::shared_ptr<const Dataset>& data
 }
 
 }  // namespace
+
+Status check_dataset_path(const std::string& path) { return find_kind(path).status(); }
 
 Result<DatasetPair> open_dataset(const DatasetOptions& options) {
   if (!(options.train_fraction > 0.0 && options.train_fraction <= 1.0)) {

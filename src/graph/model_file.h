@@ -11,6 +11,8 @@
 
 namespace pare {
 
+// Before work that another model's loading is part of: whether there is a file of that ending.
+Status check_model_file(const std::string& path);
 Result<Graph> load_model(const std::string& path);
 Status save_model(const Graph& graph, const std::string& path);
 

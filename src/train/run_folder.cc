@@ -70,9 +70,17 @@ void remove_unfinished(const std::string& checkpoint) {
 
 }  // namespace
 
-Result<RunFolder> RunFolder::begin(const std::string& path, const TrainRecipe& recipe) {
-  RunFolder folder(path);
-  if (path.empty()) return folder;
+Status RunFolder::check(const std::string& path, bool resume) {
+  if (path.empty()) return ok_status();
+  const RunFolder folder(path);
+  if (resume) {
+    if (!is_directory(path)) {
+      return not_found(path + ": no run to go on with: there is no such folder");
+    }
+    if (file_exists(folder.checkpoint_path())) return ok_status();
+    return not_found(
+        fmt::format("{}: no run to go on with: {} is missing", path, folder.checkpoint_path()));
+  }
   for (const std::string& held : {folder.checkpoint_path(), folder.model_path()}) {
     if (file_exists(held)) {
       return invalid_argument(
@@ -81,6 +89,13 @@ Result<RunFolder> RunFolder::begin(const std::string& path, const TrainRecipe& r
                       path));
     }
   }
+  return check_can_make_folder(path);
+}
+
+Result<RunFolder> RunFolder::begin(const std::string& path, const TrainRecipe& recipe) {
+  RunFolder folder(path);
+  if (path.empty()) return folder;
+  PARE_RETURN_IF_ERROR(check(path, /*resume=*/false));
   PARE_RETURN_IF_ERROR(make_directories(path));
   // Logs of a run that died before its first checkpoint are of no use to this one.
   PARE_RETURN_IF_ERROR(write_file(path + kLogFile, std::string_view()));
@@ -91,11 +106,8 @@ Result<RunFolder> RunFolder::begin(const std::string& path, const TrainRecipe& r
 }
 
 Result<RunFolder> RunFolder::reopen(const std::string& path) {
+  PARE_RETURN_IF_ERROR(check(path, /*resume=*/true));
   RunFolder folder(path);
-  if (!file_exists(folder.checkpoint_path())) {
-    return not_found(
-        fmt::format("{}: no run to go on with: {} is missing", path, folder.checkpoint_path()));
-  }
   remove_unfinished(folder.checkpoint_path());
   PARE_RETURN_IF_ERROR(folder.open_events());
   return folder;

@@ -28,6 +28,9 @@ struct RunPosition {
 
 class RunFolder {
  public:
+  // Before anything is loaded: whether begin() could make the folder, or reopen() (`resume`) find a
+  // run in it.
+  static Status check(const std::string& path, bool resume);
   // A fresh run in an empty or new folder; one that holds a run already is refused.
   static Result<RunFolder> begin(const std::string& path, const TrainRecipe& recipe);
   // The folder of a run to go on with.

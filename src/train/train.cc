@@ -97,11 +97,13 @@ class Loop {
   Loop(const TrainRun& run, std::shared_ptr<const Dataset> validation, Plan plan, at::Device device)
       : run_(run), validation_(std::move(validation)), plan_(plan), device_(device) {}
 
-  Status prepare(const Graph& graph, int threads);
+  // `device_note`: why this device.
+  Status prepare(const Graph& graph, int threads, const std::string& device_note);
   Status run_steps();
   Result<TrainResult> finish();
 
  private:
+  void announce() const;
   Status resume();
   Status open_loader();
   Status one_step();
@@ -120,6 +122,7 @@ class Loop {
   Plan plan_;
   at::Device device_;
   RunIdentity identity_;
+  std::string device_note_;
   std::unique_ptr<Stepper> stepper_;
   std::unique_ptr<RunFolder> folder_;
   std::unique_ptr<Loader> loader_;
@@ -131,7 +134,7 @@ class Loop {
   double step_seconds_ = 0;  // of one step, smoothed
 };
 
-Status Loop::prepare(const Graph& graph, int threads) {
+Status Loop::prepare(const Graph& graph, int threads, const std::string& device_note) {
   identity_ = {recipe_toml(run_.recipe), run_.data.train->hash(), network_hash(graph),
                device_.str(), threads};
   PARE_ASSIGN_OR_RETURN(stepper_, Stepper::create(graph, run_.teacher, run_.recipe, device_));
@@ -139,7 +142,12 @@ Status Loop::prepare(const Graph& graph, int threads) {
       run_.resume ? RunFolder::reopen(run_.folder) : RunFolder::begin(run_.folder, run_.recipe);
   if (!folder.ok()) return folder.status();
   folder_ = std::make_unique<RunFolder>(std::move(folder).value());
-  if (run_.resume) PARE_RETURN_IF_ERROR(resume());
+  device_note_ = device_note;
+  if (run_.resume) {
+    PARE_RETURN_IF_ERROR(resume());
+  } else {
+    announce();
+  }
   PARE_RETURN_IF_ERROR(open_loader());
   return folder_->log({{"event", "start"},
                        {"step", position_.step},
@@ -150,6 +158,18 @@ Status Loop::prepare(const Graph& graph, int threads) {
                        {"device", identity_.device},
                        {"threads", threads},
                        {"precision", stepper_->autocast() ? "bfloat16" : "float32"}});
+}
+
+void Loop::announce() const {
+  if (run_.events.begins) run_.events.begins();
+  if (!run_.events.note) return;
+  run_.events.note(device_note_);
+  constexpr int64_t kFewSteps = 4;
+  if (plan_.steps_per_epoch >= kFewSteps) return;
+  run_.events.note(
+      fmt::format("{} images make {} step(s) of {} images an epoch: a smaller train.batch_size "
+                  "learns more from them",
+                  run_.data.train->size(), plan_.steps_per_epoch, run_.recipe.train.batch_size));
 }
 
 Status Loop::resume() {
@@ -164,6 +184,7 @@ Status Loop::resume() {
     const auto found = checkpoint.state.find(key);
     return found != checkpoint.state.end() && *found == now;
   };
+  announce();
   const bool same = was("threads", identity_.threads) && was("device", identity_.device);
   if (run_.events.note) {
     run_.events.note(
@@ -407,22 +428,14 @@ Result<TrainResult> train(const TrainRun& asked) {
   }
   PARE_ASSIGN_OR_RETURN(const DeviceChoice device, choose_device(run.device));
   const int threads = run.threads > 0 ? run.threads : available_cores();
-  if (run.events.note) run.events.note(device.why);
   at::set_num_threads(threads);
   PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
   const auto prepared = prepare_graph(run);
   if (!prepared.ok()) return prepared.status().with_context(run.recipe.model.name);
   PARE_RETURN_IF_ERROR(check_teacher(run));
   const Plan plan = make_plan(run);
-  constexpr int64_t kFewSteps = 4;
-  if (run.events.note && plan.steps_per_epoch < kFewSteps) {
-    run.events.note(
-        fmt::format("{} images make {} step(s) of {} images an epoch: a smaller train.batch_size "
-                    "learns more from them",
-                    run.data.train->size(), plan.steps_per_epoch, run.recipe.train.batch_size));
-  }
   Loop loop(run, std::move(validation), plan, device.cuda ? at::kCUDA : at::kCPU);
-  PARE_RETURN_IF_ERROR(loop.prepare(*prepared, threads));
+  PARE_RETURN_IF_ERROR(loop.prepare(*prepared, threads, device.why));
   PARE_RETURN_IF_ERROR(loop.run_steps());
   return loop.finish();
 }

@@ -56,6 +56,7 @@ struct EpochReport {
 };
 
 struct TrainEvents {
+  std::function<void()> begins;  // all that can be refused was checked; steps follow
   std::function<void(const StepReport&)> step;
   std::function<void(const EpochReport&)> epoch;
   std::function<void(const std::string&)> note;  // one line: the device, where a run goes on

@@ -32,6 +32,15 @@ expect 2 "did you mean summary" sumary
 expect 2 "no option is called --nope" models --nope
 expect 2 "did you mean --model" import good.onnx --modle alexnet -o out.onnx
 expect 2 "input is required" import -o out.onnx
+expect 2 "--classes: expected a whole number from 1 to 16777216, found 'x'" summary alexnet --classes x
+expect 2 "--mean: expected a number, found 'grey'" import good.onnx --mean 0.5,grey --std 1 -o out.onnx
+if has bench; then
+  expect 2 "--batch: expected a whole number from 1 to 65536, found 'x'" bench good.onnx --batch 1,x
+  expect 2 "--seconds: expected a number from 0 to 100000, found 'long'" bench good.onnx --seconds long
+fi
+if has compress; then
+  expect 2 "--seed: expected a whole number" compress good.onnx fp16 -o out.onnx --seed=-1
+fi
 
 # Model files: missing, cut, changed, of another kind, hostile.
 : >empty.onnx; : >empty.pare
@@ -48,7 +57,7 @@ for file in missing.onnx missing.pare empty.onnx empty.pare cut.onnx cut.pare no
   expect 1 "$file" summary "$file"
   expect 1 "$file" import "$file" -o out.onnx
   expect 1 "$file" pack "$file" -o out.pare
-  if has eval; then expect 1 "$file" eval "$file" --data "$source/data/cifar-10-builtin"; fi
+  if has eval; then expect 1 "$file" eval "$file"; fi
   if has bench; then expect 1 "$file" bench "$file"; fi
   if has run; then expect 1 "$file" run "$file" "$source/tests/fixtures/data/images/photo.png"; fi
   if has compress; then expect 1 "$file" compress "$file" fp16 -o out.onnx; fi
@@ -57,10 +66,23 @@ for file in missing.safetensors huge.safetensors wide.safetensors; do
   expect 1 "$file" import "$file" --model alexnet -o out.onnx
 done
 expect 2 "model.txt" summary model.txt
+mkdir photos
+for command in "summary photos" "pack photos -o out.pare" "import photos -o out.onnx"; do
+  # shellcheck disable=SC2086
+  expect 1 "photos: expected a model file ending in .onnx or .pare, found a folder" $command
+done
+if has eval; then expect 1 "photos: expected a model file" eval photos; fi
+if has bench; then expect 1 "missing.onnx: no such file" bench good.onnx missing.onnx; fi
 expect 2 "out.txt" import good.onnx -o out.txt
 
 # Where results cannot go.
-expect 1 "nowhere/out.onnx" import good.onnx -o nowhere/out.onnx
+expect 1 "nowhere/out.onnx: there is no folder nowhere" import good.onnx -o nowhere/out.onnx
+expect 1 "nowhere/out.pare: there is no folder nowhere" pack good.onnx -o nowhere/out.pare
+expect 1 "nowhere/out.onnx: there is no folder nowhere" unpack good.pare -o nowhere/out.onnx
+expect 1 "nowhere/out.html: there is no folder nowhere" report missing.jsonl -o nowhere/out.html
+if has compress; then
+  expect 1 "nowhere/out.onnx: there is no folder nowhere" compress good.onnx fp16 -o nowhere/out.onnx
+fi
 expect 1 "good.onnx/out.pare" pack good.onnx -o good.onnx/out.pare
 if [ "$(id -u)" != 0 ]; then
   mkdir locked; chmod a-w locked
@@ -71,6 +93,17 @@ fi
 if has run; then
   head -c 200 "$source/tests/fixtures/data/images/photo.png" >cut.png
   for image in missing.png cut.png good.onnx; do expect 1 "$image" run good.pare "$image"; done
+  # Of several, the others are answered; each broken one is named, and the last line counts them.
+  cp "$source/tests/fixtures/data/images/photo.png" whole.png
+  found=0
+  "$pare" run good.pare cut.png whole.png missing.png --json >answers.json 2>errors.txt || found=$?
+  if [ "$found" != 1 ] || [ "$(wc -l <errors.txt)" != 3 ] || ! grep -q "^cut.png: " errors.txt ||
+    ! grep -q "^missing.png: " errors.txt || ! grep -q "pare: 2 of 3 pictures have no answer" errors.txt ||
+    [ "$(head -c 1 answers.json)$(tail -n 1 answers.json)" != "[]" ] ||
+    [ "$(grep '"image"' answers.json)" != '    "image": "whole.png",' ]; then
+    echo "pare run with two broken pictures of three: exit $found, said:"; cat errors.txt answers.json
+    failures=$((failures + 1))
+  fi
 fi
 
 # Data.
@@ -78,7 +111,8 @@ if has eval; then
   mkdir cifar folders folders/a
   head -c 5000 /dev/zero >cifar/test_batch.bin
   printf "%s\n" a b c d e f g h i j >cifar/batches.meta.txt
-  expect 1 "nodata" eval good.onnx --data nodata
+  expect 1 "nodata: no such folder" eval good.onnx --data nodata
+  expect 1 "good.pare: expected a folder of images, found a file" eval good.onnx --data good.pare
   expect 1 "test_batch.bin" eval good.onnx --data cifar
 fi
 
@@ -95,6 +129,15 @@ fi
 echo '{"kind":"size"}' >broken.jsonl
 printf '{"a":\n{}\n' >cut.jsonl
 expect 1 "missing.jsonl" report missing.jsonl -o out.html
+: >none.jsonl
+expect 1 "none.jsonl: no records in it" report none.jsonl -o out.html
+expect 1 "none.jsonl: no records in it" report none.jsonl --tables
+printf '%s\n' '{"kind":"epoch","context":{"processor":"p","instruction_sets":"i","version":"v","commit":"c","date":"d"},
+"run":"r","net":"n","data":"d","epoch":1,"epochs":1,"train_loss":1.0,"learning_rate":0.1,"images":9,"seconds":1.0}' |
+  tr -d '\n' >epochs.jsonl
+echo >>epochs.jsonl
+expect 1 "epochs.jsonl: the tables are of measured models (accuracy, latency, size); found 1 epoch records" \
+  report epochs.jsonl --tables
 expect 1 "broken.jsonl:1" report broken.jsonl -o out.html
 expect 1 "cut.jsonl:1" report cut.jsonl -o out.html
 

@@ -21,17 +21,37 @@ expect() {
 expect 2 "what to train"
 expect 2 "'optimiser.lr'" --model alexnet --set optimiser.lrr=1
 expect 2 "between" --model alexnet --epochs=-1
-expect 2 "'three'" --model alexnet --epochs three
+expect 2 "--epochs: train.epochs must be a number between 0 and 1000000, found 'three'" --model alexnet --epochs three
+expect 2 "--set: train.epochs must be a number" --model alexnet --set train.epochs=three
+expect 2 "--threads: expected a whole number from 0 to 1024, found 'x'" --model alexnet --threads x
 expect 2 "no model is called" --model alexnett
 expect 1 "no recipe 'nosuch'" --recipe nosuch
 expect 2 "--out" --resume
-expect 1 "nowhere" --resume --out nowhere
+expect 1 "nowhere: no run to go on with: there is no such folder" --resume --out nowhere
+expect 1 "/dev: expected a model file ending in .onnx or .pare, found a folder" --model /dev
+expect 1 "$pare: expected a folder of images, found a file" --model alexnet --data "$pare"
 expect 1 "missing.onnx" --model missing.onnx
 expect 1 "nodata" --model alexnet --data nodata
 expect 1 "noteacher" --model vit-seed --teacher noteacher --train-fraction 0.01
 printf '[optimiser]\nlr = "fast"\n' >"$folder.toml"
 expect 2 "$folder.toml:2" --model alexnet --recipe "$folder.toml"
 rm "$folder.toml"
+
+# expect_alone CODE TEXT ARGUMENT...: the same, and nothing but the error was said.
+expect_alone() {
+  "$pare" train "${@:3}" >out 2>err || true
+  if [ "$(wc -l <err)" != 1 ]; then echo "pare train ${*:3}: said more than its error:"; cat err; exit 1; fi
+  rm -f out err
+  expect "$@"
+}
+mkdir -p "$folder.run" "$folder.two"/{train,test}/{a,b}; touch "$folder.run/model.onnx"
+for part in train test; do
+  for class in a b; do cp "$photo" "$folder.two/$part/$class/"; done
+done
+expect_alone 2 "holds a training run already" --model alexnet --out "$folder.run"
+expect_alone 1 "expected a folder" --model alexnet --out "$folder.run/model.onnx/run"
+expect_alone 2 "the teacher has 10 classes, the data 2" --model vit-seed --teacher alexnet --data "$folder.two"
+rm -r "$folder.run" "$folder.two"
 "$pare" train --model vit-ti/4 --show-recipe | grep -q 'name = "vit-ti/4"'
 "$pare" train --fields | grep -q '^augment.cutmix_alpha '
 
