@@ -18,7 +18,8 @@
 // and, for families with weights, pack functions. The packed form of weights depends on the
 // weights' own sizes and types and on the variant's `packing` (a name), never on the batch or on M:
 // plans for several batch sizes share one packed copy, after which the source is released. Variants
-// for few and for many rows therefore read the same packing.
+// for few and for many rows therefore read the same packing; the one exception, columns of floats,
+// can be unpacked (gemm.h).
 //
 // Kernels get the thread pool and split their work into tasks whose number does not depend on the
 // number of threads; each output element is computed by one task in a fixed order: bit-equal

@@ -2,6 +2,7 @@
 // of two activations.
 #include <fmt/format.h>
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -43,6 +44,67 @@ Result<Tensor> scaled(const Tensor& tensor, float alpha) {
 
 bool is_gemm(const Node& node) { return node.op == "Gemm"; }
 
+// A dense layer's weights: where its packed forms are kept, and how they are made.
+struct DenseWeights {
+  std::function<std::string(const GemmKernel&)> key;
+  WeightStore::Make load;
+  bool k_major = false;  // GemmWeights' for what `load` gives
+};
+
+// The weights out of the form in which they were packed for another number of rows, if that can be
+// undone: [K,N].
+Result<Tensor> unpacked(const Lowering& lowering, const GemmProblem& p,
+                        const DenseWeights& weights) {
+  for (const GemmKernel* kernel : gemm_kernels()) {
+    const Tensor* packed =
+        kernel->unpack == nullptr ? nullptr : lowering.packed_weights(weights.key(*kernel));
+    if (packed == nullptr) continue;
+    Tensor dense(p.weights_type, {p.k, p.n});
+    kernel->unpack({p.n, p.k, p.weights_type}, packed->data(), dense.mutable_data());
+    return dense;
+  }
+  return internal_error("the weights were released");
+}
+
+struct PackedLayer {
+  Choice<GemmKernel> choice;
+  Tensor packed;
+};
+
+// The kernel for a problem and its weights. The graph's own are released once they are packed: from
+// then on a plan for another number of rows shares the packed form, makes its own out of one that
+// can be unpacked, or, where only panels are left, takes the kernel that reads those.
+Result<PackedLayer> choose_and_pack(Lowering& lowering, GemmProblem problem,
+                                    const DenseWeights& weights) {
+  PackedLayer layer;
+  PARE_ASSIGN_OR_RETURN(layer.choice, choose_gemm(problem, lowering.kernels()));
+  if (const Tensor* there = lowering.packed_weights(weights.key(*layer.choice.kernel))) {
+    layer.packed = *there;
+    return layer;
+  }
+  Result<Tensor> dense = weights.load();
+  bool k_major = weights.k_major;
+  if (!dense.ok()) {
+    k_major = true;
+    if (auto again = unpacked(lowering, problem, weights); again.ok()) dense = std::move(again);
+  }
+  if (!dense.ok()) {
+    problem.sparse_src = false;
+    PARE_ASSIGN_OR_RETURN(layer.choice, choose_gemm(problem, lowering.kernels()));
+    layer.choice.reason += "; its weights were packed first for a batch of many images";
+  }
+  const GemmKernel& kernel = *layer.choice.kernel;
+  PARE_ASSIGN_OR_RETURN(
+      layer.packed, lowering.weights().get(weights.key(kernel), [&]() -> Result<Tensor> {
+        if (!dense.ok()) return dense.status();
+        const GemmWeights from{problem.n, problem.k, dense->type(), dense->data(), k_major};
+        Tensor out(DType::kUInt8, {gemm_packed_bytes(kernel, from)});
+        gemm_pack(kernel, from, out.mutable_data());
+        return out;
+      }));
+  return layer;
+}
+
 }  // namespace
 
 Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
@@ -66,7 +128,11 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
               : (alpha == 1.0F ? lowering.stored_type(group.weights) : DType::kFloat32);
   problem.sparse_src = lowering.follows_relu(group.source);
   const auto load_weights = [&]() -> Result<Tensor> {
-    if (integer) return *lowering.constant(group.weights);
+    if (integer) {
+      const Tensor& tensor = *lowering.constant(group.weights);
+      if (tensor.empty()) return internal_error(where + ": the weights were released");
+      return tensor;
+    }
     PARE_ASSIGN_OR_RETURN(const Tensor tensor, lowering.stored_constant(group.weights));
     if (tensor.empty()) return internal_error(where + ": the weights are not constant");
     return scaled(tensor, alpha);
@@ -90,26 +156,20 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   problem.residual = epilogue.has_residual();
   PARE_ASSIGN_OR_RETURN(problem.weight_density,
                         weight_density(lowering, group.weights, load_weights));
-  auto choice = choose_gemm(problem, lowering.kernels());
-  if (!choice.ok()) return choice.status().with_context(where);
-  const GemmKernel* kernel = choice->kernel;
   // Alpha is in the key: two Gemms may share a tensor.
-  PARE_ASSIGN_OR_RETURN(
-      const Tensor packed,
-      lowering.weights().get(fmt::format("{}|{}|{}|{}|{}", group.weights, kernel->packing,
-                                         dtype_name(problem.weights_type), transposed, alpha),
-                             [&]() -> Result<Tensor> {
-                               PARE_ASSIGN_OR_RETURN(const Tensor tensor, load_weights());
-                               Tensor out(DType::kUInt8,
-                                          {gemm_packed_bytes(*kernel, described(tensor))});
-                               gemm_pack(*kernel, described(tensor), out.mutable_data());
-                               return out;
-                             }));
+  const auto key = [&](const GemmKernel& kernel) {
+    return fmt::format("{}|{}|{}|{}|{}", group.weights, kernel.packing,
+                       dtype_name(problem.weights_type), transposed, alpha);
+  };
+  const auto layer = choose_and_pack(lowering, problem, {key, load_weights, !transposed});
+  if (!layer.ok()) return layer.status().with_context(where);
+  const GemmKernel* kernel = layer->choice.kernel;
+  const Tensor& packed = layer->packed;
   lowering.mark_packed(group.weights);
   const View weights_view = lowering.stored_view(packed);
   const View dst = lowering.allocate(problem.dst_type, out_shape);
   Step step;
-  step.layer = describe(node, kernel->name, choice->reason);
+  step.layer = describe(node, kernel->name, layer->choice.reason);
   step.layer.operation =
       fmt::format("{} {} -> {}", group_operation(lowering, group), problem.k, problem.n);
   step.layer.macs =
@@ -129,6 +189,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
     args.packed = c.data(weights_view);
     args.dst = c.data(dst);
     args.dst_stride = problem.n;
+    args.src_zero_point = epilogue.source_zero_point(c);
     args.epilogue = epilogue.resolve(c, c.scratch().data() + kernel_scratch, problem.n);
     args.scratch = c.scratch().first(static_cast<size_t>(kernel_scratch));
     gemm_run(*kernel, problem, args, c.pool());

@@ -22,6 +22,11 @@ Result<Tensor> WeightStore::get(const std::string& key, const Make& make) {
   return tensor;
 }
 
+const Tensor* WeightStore::find(const std::string& key) const {
+  const auto it = tensors_.find(key);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
 int64_t WeightStore::byte_count() const {
   int64_t bytes = 0;
   for (const auto& [key, tensor] : tensors_) bytes += tensor.byte_count();
@@ -141,14 +146,7 @@ bool Lowering::follows_constant(const std::string& value) const {
 }
 
 bool Lowering::follows_relu(const std::string& value) const {
-  const Node* node = producer(value);
-  while (node != nullptr &&
-         (node->op == "Flatten" || node->op == "Reshape" || node->op == "MaxPool" ||
-          node->op == "Dropout" || node->op == "Identity" || node->op == "DequantizeLinear" ||
-          node->op == "QuantizeLinear")) {
-    node = producer(node->inputs[0]);
-  }
-  return node != nullptr && node->op == "Relu";
+  return pare::follows_relu(graph_, index_, value, options_.input_follows_relu);
 }
 
 DType Lowering::storage_type(const std::string& value) const {

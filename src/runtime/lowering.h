@@ -36,6 +36,7 @@ class WeightStore {
   using Make = std::function<Result<Tensor>()>;
   // The tensor under `key`, made now if there is none yet.
   Result<Tensor> get(const std::string& key, const Make& make);
+  const Tensor* find(const std::string& key) const;  // nullptr: not there yet
   int64_t byte_count() const;
 
  private:
@@ -48,6 +49,9 @@ struct PlanOptions {
   KernelRequest kernels;
   // Type in which float layers keep weights and activations: float32, bfloat16 or float16.
   DType storage = DType::kFloat32;
+  // The graph's input follows a ReLU in the graph that it was split from (slices.h). Each batch
+  // size must choose the same packing for a layer's weights, split or not.
+  bool input_follows_relu = false;
   std::vector<std::string> keep;  // values shown by taps
   bool keep_all = false;
 };
@@ -74,6 +78,7 @@ class Lowering {
   const TailGroup* tail(const Node& node) const;
   const KernelRequest& kernels() const { return options_.kernels; }
   WeightStore& weights() { return weights_; }
+  const Tensor* packed_weights(const std::string& key) const { return weights_.find(key); }
   const ValueInfo& info(const std::string& value) const { return inference_.infos.at(value); }
   // Context of one node for the helpers of graph/operators.h (axes_of, slice_ranges, ...).
   RuleContext rule_context(const Node& node) const {

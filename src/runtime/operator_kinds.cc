@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <string_view>
 #include <unordered_map>
 
 #include "runtime/lowering.h"
@@ -74,6 +76,22 @@ bool follows_constant(const Graph& graph, const GraphIndex& index, const std::st
   const Node& node = graph.nodes[static_cast<size_t>(i)];
   const bool small = node.op == "DequantizeLinear" || node.op == "Cast";
   return small && graph.find_initializer(node.inputs[0]) != nullptr;
+}
+
+bool follows_relu(const Graph& graph, const GraphIndex& index, const std::string& value,
+                  bool input_does) {
+  static constexpr std::array<std::string_view, 11> kKeepZeros = {
+      "Flatten", "Reshape", "Squeeze",          "Unsqueeze",      "Transpose",
+      "MaxPool", "Dropout", "DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear",
+      "Identity"};
+  std::string at = value;
+  for (int i = index.producer(at); i >= 0; i = index.producer(at)) {
+    const Node& node = graph.nodes[static_cast<size_t>(i)];
+    if (node.op == "Relu") return true;
+    if (std::find(kKeepZeros.begin(), kKeepZeros.end(), node.op) == kKeepZeros.end()) return false;
+    at = node.inputs[0];
+  }
+  return input_does && graph.find_initializer(at) == nullptr;
 }
 
 std::optional<Quantisation> uniform_quantisation(const Graph& graph, const ValueInfos& infos,

@@ -29,6 +29,10 @@ std::optional<Quantisation> uniform_quantisation(const Graph& graph, const Value
                                                  const Node& node);
 // Whether `value` is a constant behind DequantizeLinear or a Cast that keeps it small.
 bool follows_constant(const Graph& graph, const GraphIndex& index, const std::string& value);
+// Whether `value` is a ReLU's result, perhaps pooled, reshaped or quantised: many of its elements
+// are zero, or its zero point. `input_does`: the answer for the graph's inputs.
+bool follows_relu(const Graph& graph, const GraphIndex& index, const std::string& value,
+                  bool input_does);
 // Absent counts as not zero.
 bool all_zero(const Tensor* tensor);
 // Operands of a chain at most; the elementwise kernels take no more.

@@ -86,6 +86,7 @@ Result<EpiloguePlan> EpiloguePlan::create(Lowering& lowering, const ProductGroup
 Status EpiloguePlan::add_integer_constants(Lowering& lowering, const ProductGroup& group,
                                            const ProductWeights& weights) {
   const Quantisation& source = *group.source_quantisation;
+  fixed_zero_point_ = source.zero_point;
   const bool rounds_directly = group.output_quantisation && group.residual.empty() &&
                                group.bias.empty() && epilogue_.activation == Activation::kNone;
   const std::string key = fmt::format("{}|{}|{}|{}", weights.layer, source.scale, source.zero_point,
@@ -171,7 +172,7 @@ Epilogue EpiloguePlan::resolve(const StepContext& context, std::byte* scratch,
   auto* multiplier = reinterpret_cast<float*>(scratch);
   auto* int_bias = reinterpret_cast<int32_t*>(scratch + channels_ * 4);
   const float scale = *context.data<float>(source_scale_);
-  const int32_t zero_point = *context.data<uint8_t>(source_zero_point_);
+  const int32_t zero_point = source_zero_point(context);
   const float* scales = context.data<float>(weight_scales_);
   const int32_t* sums = context.data<int32_t>(weight_sums_);
   for (int64_t n = 0; n < channels_; ++n) {
@@ -181,6 +182,11 @@ Epilogue EpiloguePlan::resolve(const StepContext& context, std::byte* scratch,
   e.multiplier = multiplier;
   e.int_bias = int_bias;
   return e;
+}
+
+int32_t EpiloguePlan::source_zero_point(const StepContext& context) const {
+  if (source_zero_point_.buffer < 0) return fixed_zero_point_;
+  return *context.data<uint8_t>(source_zero_point_);
 }
 
 std::string group_operation(const Lowering& lowering, const ProductGroup& group) {

@@ -47,6 +47,8 @@ class EpiloguePlan {
   int64_t scratch_bytes() const;
   // `scratch`: scratch_bytes() of it.
   Epilogue resolve(const StepContext& context, std::byte* scratch, int64_t residual_stride) const;
+  // Of an integer product's source; 0 for a float one.
+  int32_t source_zero_point(const StepContext& context) const;
 
  private:
   Status add_integer_constants(Lowering& lowering, const ProductGroup& group,
@@ -60,6 +62,7 @@ class EpiloguePlan {
   View int_bias_;
   View multiplier_;
   View residual_;
+  int32_t fixed_zero_point_ = 0;
   // Dynamic quantisation: scale and zero point of the source, scales and sums of the weights.
   View source_scale_;
   View source_zero_point_;

@@ -60,7 +60,8 @@ class Session::Impl {
  private:
   Impl(Graph graph, int threads) : graph_(std::move(graph)), pool_(threads) {}
   void describe_model();
-  Result<std::shared_ptr<const Plan>> plan(const Graph& graph, int64_t batch, int threads);
+  Result<std::shared_ptr<const Plan>> plan(const Graph& graph, int64_t batch, int threads,
+                                           bool input_follows_relu = false);
   void release(const std::string& name);
 
   Graph graph_;
@@ -108,10 +109,11 @@ void Session::Impl::describe_model() {
 }
 
 Result<std::shared_ptr<const Plan>> Session::Impl::plan(const Graph& graph, int64_t batch,
-                                                        int threads) {
+                                                        int threads, bool input_follows_relu) {
   PlanOptions options = plan_options_;
   options.batch = batch;
   options.threads = threads;
+  options.input_follows_relu = input_follows_relu;
   PARE_ASSIGN_OR_RETURN(PlannedGraph planned, make_plan(graph, options, weights_));
   for (const std::string& name : planned.releasable) release(name);
   return std::move(planned.plan);
@@ -150,7 +152,8 @@ Result<BatchRunner*> Session::Impl::runner(int64_t batch) {
     if (batch % slice != 0) {
       PARE_ASSIGN_OR_RETURN(plans.remainder, plan(split_->images, batch % slice, 1));
     }
-    PARE_ASSIGN_OR_RETURN(plans.all, plan(split_->head, batch, plan_options_.threads));
+    PARE_ASSIGN_OR_RETURN(
+        plans.all, plan(split_->head, batch, plan_options_.threads, split_->head_follows_relu));
   }
   PARE_ASSIGN_OR_RETURN(auto runner, BatchRunner::create(std::move(plans), plan_options_.threads));
   return runners_.emplace(batch, std::move(runner)).first->second.get();

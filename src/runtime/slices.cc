@@ -10,6 +10,7 @@
 
 #include "graph/operators.h"
 #include "graph/shapes.h"
+#include "runtime/operator_kinds.h"
 
 namespace pare {
 namespace {
@@ -228,7 +229,7 @@ size_t Splitter::last_node_to_slice() {
 }
 
 SplitGraph Splitter::cut(size_t at, const std::string& value) const {
-  SplitGraph parts{graph_, graph_};
+  SplitGraph parts{graph_, graph_, follows_relu(graph_, GraphIndex(graph_), value, false)};
   ValueInfo between{value, one_.infos.at(value).type, shape(value)};
   between.shape[0] = kDynamic;
   parts.images.outputs = {between};

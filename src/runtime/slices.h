@@ -20,8 +20,9 @@ namespace pare {
 // output of `images` is the only input of `head`. Tensors are shared with the graph, under the same
 // names.
 struct SplitGraph {
-  Graph images;  // each output row depends on its own image alone
-  Graph head;    // may be empty of nodes
+  Graph images;                    // each output row depends on its own image alone
+  Graph head;                      // may be empty of nodes
+  bool head_follows_relu = false;  // its input is a ReLU's result (operator_kinds.h)
 };
 
 // Splits a prepared graph with one input before its first product that has one row an image, or

@@ -29,6 +29,7 @@ TEST(Slices, FloatNetIsCutBeforeItsFirstDenseLayer) {
   ASSERT_TRUE(split.has_value());
   EXPECT_EQ(split->images.nodes.back().op, "Flatten");
   EXPECT_EQ(split->head.nodes.front().op, "Gemm");
+  EXPECT_TRUE(split->head_follows_relu);
   ASSERT_EQ(split->images.outputs.size(), 1u);
   EXPECT_EQ(split->images.outputs, split->head.inputs);
   EXPECT_EQ(split->images.outputs[0].shape, (Shape{kDynamic, 200}));

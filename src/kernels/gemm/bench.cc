@@ -1,7 +1,8 @@
 // Times the dense layers of cases.inc, one image and sixty-four, by the kernel that would be
 // chosen; the first row of the result is checked against the reference before the clock starts.
-// gemm_pruned/... are layers with many zero weights: the first kernel for them and the first for
-// any weights take turns on one core, in its own processor time; their results must be equal.
+// gemm_pruned/... are layers with many zero weights, gemm_columns/... layers with many zero inputs:
+// the first kernel for them and the first for any take turns on one core, in its own processor
+// time; their results must be equal.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -53,7 +54,6 @@ void time_layer(benchmark::State& state, const Layer& layer, int64_t batch, DTyp
                 DType weights_type) {
   Rng rng(1, RngPurpose::kTiming);
   GemmProblem p{batch * layer.rows, layer.n, layer.k, src, weights_type, src};
-  p.sparse_src = true;
   GuardedBuffer x = random_operand(rng, src, p.m * p.k, true);
   GuardedBuffer w = random_operand(rng, weights_type, p.n * p.k);
   const GemmWeights weights{p.n, p.k, weights_type, w.data()};
@@ -121,44 +121,52 @@ struct Contender {
   }
 };
 
-// A kernel for pruned weights whatever their density, or one for any.
-const GemmKernel* find_kernel(GemmProblem p, bool pruned) {
+// The first kernel whose name says "sparse" or "columns", whether or not the layer is one where it
+// pays, or, for an empty word, the first of all others.
+const GemmKernel* find_kernel(GemmProblem p, const std::string& word) {
   p.weight_density = 0.0;
+  p.sparse_src = true;
+  p.n = p.k = 4096;
   const IsaBits have = isa_bits(detect_cpu().features);
   for (const GemmKernel* kernel : gemm_kernels()) {
     if ((kernel->needs & ~have) != 0 || kernel->refuse(p) != nullptr) continue;
-    if ((std::string(kernel->name).find("sparse") != std::string::npos) == pruned) return kernel;
+    const std::string name = kernel->name;
+    const bool special =
+        name.find("sparse") != std::string::npos || name.find("columns") != std::string::npos;
+    if (word.empty() ? !special : name.find(word) != std::string::npos) return kernel;
   }
   return nullptr;
 }
 
-struct Pruned {
+struct Zeros {
   int64_t m;
-  double density;
+  const char* kernel;     // a word of its name
+  double src_density;     // the share that is not zero
+  double weight_density;  // likewise
 };
 
-void time_pruned(benchmark::State& state, const Layer& layer, const Pruned& how, DType src,
-                 DType weights_type) {
+void time_zeros(benchmark::State& state, const Layer& layer, const Zeros& how, DType src,
+                DType weights_type) {
   Rng rng(1, RngPurpose::kTiming);
   GemmProblem p{how.m, layer.n, layer.k, src, weights_type, src};
-  p.weight_density = how.density;
-  // Half of the source are zeros, as after a ReLU.
+  p.weight_density = how.weight_density;
   GuardedBuffer x = random_operand(rng, src, p.m * p.k);
   for (int64_t i = 0; i < p.m * p.k; ++i) {
-    if (rng.bernoulli(0.5F)) store_from_float(src, x.data(), i, 0.0F, {});
+    if (rng.bernoulli(static_cast<float>(how.src_density))) continue;
+    store_from_float(src, x.data(), i, 0.0F, {});
   }
   GuardedBuffer w = random_operand(rng, weights_type, p.n * p.k);
   const int64_t bytes = dtype_bytes(weights_type);
   for (int64_t i = 0; i < p.n * p.k; ++i) {
-    if (rng.bernoulli(static_cast<float>(how.density))) continue;
+    if (rng.bernoulli(static_cast<float>(how.weight_density))) continue;
     std::memset(w.data() + i * bytes, 0, static_cast<size_t>(bytes));
   }
   const GemmWeights weights{p.n, p.k, weights_type, w.data()};
   const std::vector<float> multiplier = random_floats(rng, p.n, 1e-6F, 2e-6F);
-  const GemmKernel* kernels[2] = {find_kernel(p, false), find_kernel(p, true)};
-  if (kernels[1] == nullptr) return state.SkipWithError("no kernel for pruned weights here");
+  const GemmKernel* kernels[2] = {find_kernel(p, ""), find_kernel(p, how.kernel)};
+  if (kernels[1] == nullptr) return state.SkipWithError("no kernel for zeros here");
   Contender dense = Contender::of(*kernels[0], p, weights);
-  Contender pruned = Contender::of(*kernels[1], p, weights);
+  Contender without = Contender::of(*kernels[1], p, weights);
   GemmArgs args;
   args.src = x.data();
   args.src_stride = p.k;
@@ -167,16 +175,16 @@ void time_pruned(benchmark::State& state, const Layer& layer, const Pruned& how,
   ThreadPool pool(1);
   for (auto _ : state) {
     dense.run(p, args, pool);
-    pruned.run(p, args, pool);
+    without.run(p, args, pool);
   }
   const auto equal =
-      all_equal<float>(as_floats(p.dst_type, pruned.dst), as_floats(p.dst_type, dense.dst));
+      all_equal<float>(as_floats(p.dst_type, without.dst), as_floats(p.dst_type, dense.dst));
   if (!equal) return state.SkipWithError(equal.message());
-  state.SetLabel(pruned.kernel->name);
+  state.SetLabel(without.kernel->name);
   state.counters["dense_us"] = dense.median_us();
-  state.counters["pruned_us"] = pruned.median_us();
-  state.counters["times"] = dense.median_us() / pruned.median_us();
-  state.counters["bytes_of_dense"] = static_cast<double>(pruned.packed.size_bytes()) /
+  state.counters["without_zeros_us"] = without.median_us();
+  state.counters["times"] = dense.median_us() / without.median_us();
+  state.counters["bytes_of_dense"] = static_cast<double>(without.packed.size_bytes()) /
                                      static_cast<double>(dense.packed.size_bytes());
 }
 
@@ -195,7 +203,20 @@ const bool kRegistered = [] {
           const std::string name =
               fmt::format("gemm_pruned/{}/{}/m{}/d{}", layer.name, t.name, m, density);
           benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-            time_pruned(state, layer, {m, density}, t.src, t.weights);
+            time_zeros(state, layer, {m, "sparse", 0.5, density}, t.src, t.weights);
+          })->Unit(benchmark::kMicrosecond);
+        }
+      }
+    }
+  }
+  for (const Layer& layer : kLayers) {
+    for (const auto& t : types) {
+      for (const int64_t m : {1, 2, 4, 8, 64}) {
+        for (const double density : {1.0, 0.5, 0.4, 0.3, 0.2, 0.1}) {
+          const std::string name =
+              fmt::format("gemm_columns/{}/{}/m{}/d{}", layer.name, t.name, m, density);
+          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+            time_zeros(state, layer, {m, "columns", density, 1.0}, t.src, t.weights);
           })->Unit(benchmark::kMicrosecond);
         }
       }

@@ -48,7 +48,11 @@ Result<Choice<GemmKernel>> choose_gemm(const GemmProblem& p, const KernelRequest
   if (p.m < 0 || p.n < 0 || p.k < 0) {
     return invalid_argument(fmt::format("gemm: negative size in {}x{}x{}", p.m, p.n, p.k));
   }
-  return choose_kernel("gemm", gemm_kernels(), p, request);
+  PARE_ASSIGN_OR_RETURN(auto choice, choose_kernel("gemm", gemm_kernels(), p, request));
+  if (choice.kernel->packing == std::string_view("columns")) {
+    choice.reason += ": weights of inputs that are zero after the ReLU are not read";
+  }
+  return choice;
 }
 
 int64_t gemm_packed_bytes(const GemmKernel& kernel, const GemmWeights& weights) {

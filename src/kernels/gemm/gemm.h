@@ -60,6 +60,9 @@ struct GemmArgs {
   int64_t dst_stride = 0;  // elements, at least n
   Epilogue epilogue;
   std::span<std::byte> scratch;  // gemm_scratch_bytes(), 64-byte aligned
+  // uint8: the element that stands for zero. A hint, for kernels that leave it out: the sums are
+  // those of the elements as they are.
+  int32_t src_zero_point = 0;
 };
 
 struct GemmKernel {
@@ -72,6 +75,9 @@ struct GemmKernel {
   int64_t (*scratch_bytes)(const GemmKernel&, const GemmProblem&, int threads);
   void (*run)(const GemmKernel&, const GemmProblem&, const GemmArgs&, ThreadPool&);
   const void* tiles;  // the microkernels of `run`, its own business
+  // The weights again, [K,N], of the shape and type given; nullptr: cannot be undone. For variants
+  // whose packing does not serve every M.
+  void (*unpack)(const GemmWeights& shape, const std::byte* packed, std::byte* dense) = nullptr;
 };
 
 std::span<const GemmKernel* const> gemm_kernels();

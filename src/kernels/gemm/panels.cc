@@ -40,7 +40,7 @@ void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t
   args.k = s.k;
   args.panel = panel + depth * vectors * tiles.lanes * tiles.weight_bytes;
   args.sums_stride = sums_stride;
-  args.accumulate = depth > 0;
+  args.accumulate = rows.accumulate || depth > 0;
   const int64_t count = (rows.count + tiles.max_rows - 1) / tiles.max_rows;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t first = rows.count * i / count;
@@ -73,7 +73,7 @@ void multiply_wide(const PanelLayout& layout, const std::byte* panel, int64_t ve
   src.k = s.k;
   src.panel = words;
   src.sums_stride = sums_stride;
-  src.accumulate = before > 0;
+  src.accumulate = rows.accumulate || before > 0;
   const int64_t no_offset = 0;
   TileArgs widened = src;
   widened.rows = row_pointers;

@@ -69,7 +69,8 @@ struct PanelRows {
   const void* const* rows = nullptr;
   int64_t count = 0;
   const int64_t* tap_offsets = nullptr;
-  bool wide = false;  // sixteen-bit elements, for TileSet::wide; offsets are theirs
+  bool wide = false;        // sixteen-bit elements, for TileSet::wide; offsets are theirs
+  bool accumulate = false;  // sums are continued
 };
 
 // sums[count][panel_columns(p), rounded up to whole vectors] = rows times panel p, `sums_stride`

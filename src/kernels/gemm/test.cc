@@ -5,6 +5,8 @@
 // the number of threads and the number of rows.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <optional>
 
 #include "base/cpu_features.h"
@@ -41,6 +43,7 @@ struct Case {
   GemmProblem p;
   GemmWeights weights;
   int64_t src_stride = 0;
+  int32_t src_zero_point = 0;
   GuardedBuffer src{0}, weights_data{0}, bias{0}, int_bias{0}, multiplier{0}, residual{0};
   Epilogue epilogue;
 
@@ -131,6 +134,7 @@ std::vector<float> run_packed(const GemmKernel& kernel, Case& c, GuardedBuffer& 
   args.dst_stride = c.p.n;
   args.epilogue = c.epilogue;
   args.scratch = scratch.bytes();
+  args.src_zero_point = c.src_zero_point;
   ThreadPool pool(threads);
   gemm_run(kernel, c.p, args, pool);
   EXPECT_TRUE(dst.intact() && scratch.intact());
@@ -149,6 +153,15 @@ Tolerance tolerance_of(Case& c) {
   return t;
 }
 
+// Kernels that leave out zero inputs take large layers alone, where that pays, but multiply any.
+bool is_columns(const GemmKernel& kernel) {
+  return std::string(kernel.name).find("columns") != std::string::npos;
+}
+GemmProblem asked_as(const GemmKernel& kernel, GemmProblem p) {
+  if (is_columns(kernel)) p.n = p.k = 4096;
+  return p;
+}
+
 // Checks all kernels that take the case; the reference must take every case.
 void check_case(Case& c, VariantTally& tally) {
   const KernelRequest request{detect_cpu().features, "", false};
@@ -156,10 +169,11 @@ void check_case(Case& c, VariantTally& tally) {
   const std::vector<float> want = run_kernel(reference, c, 2);
   std::optional<std::vector<float>> first_float;
   for (const GemmKernel* kernel : gemm_kernels().first(gemm_kernels().size() - 1)) {
-    if (kernel->refuse(c.p) != nullptr) continue;
+    const GemmProblem asked = asked_as(*kernel, c.p);
+    if (kernel->refuse(asked) != nullptr) continue;
     KernelRequest forced = request;
     forced.forced = kernel->name;
-    const auto choice = choose_gemm(c.p, forced);
+    const auto choice = choose_gemm(asked, forced);
     if (!choice.ok()) {
       tally.skipped(kernel->name, choice.status().message());
       continue;
@@ -256,6 +270,115 @@ TEST(Gemm, PrunedWeightsAreMultipliedWithoutTheirZeros) {
     };
     EXPECT_NE(name(0.1).find("sparse"), std::string::npos);
     EXPECT_EQ(name(0.9).find("sparse"), std::string::npos);
+  }
+}
+
+// Sources from all zero to none, with zero points from the least to the greatest; sizes around a
+// line of weights, a piece of a column, a block and its depth, and the rows that go one by one.
+TEST(Gemm, VariantsAgreeWithTheReferenceOnSparseSources) {
+  VariantTally tally("gemm sparse sources");
+  int variation = 0;
+  const auto check = [&](int64_t m, int64_t n, int64_t k, double density, int32_t zero_point) {
+    for (const Types& types : kTypes) {
+      Case c = make_case(m, n, k, types, ++variation);
+      c.p.sparse_src = true;
+      Rng rng(5, RngPurpose::kTest, static_cast<uint64_t>(variation));
+      const bool bytes = types.src == DType::kUInt8;
+      c.src_zero_point = bytes ? zero_point : 0;
+      for (int64_t i = 0; i < c.src_count(); ++i) {
+        if (rng.bernoulli(static_cast<float>(density))) continue;
+        const auto zero = static_cast<float>(c.src_zero_point);
+        store_from_float(types.src, c.src.data(), i, zero, {});
+      }
+      check_case(c, tally);
+    }
+  };
+  for (const double density : {0.0, 0.02, 0.3, 1.0}) {
+    for (const int32_t zero_point : {0, 1, 128, 255}) check(1, 70, 100, density, zero_point);
+    for (const int64_t m : {1, 2, 4, 5, 9, 100}) check(m, 300, 261, density, 3);
+  }
+  for (const int64_t n : {15, 16, 17, 31, 33, 63, 65, 255, 257, 4095, 4097, 8200}) {
+    check(1, n, 37, 0.4, 0);
+    check(3, n, 5, 0.4, 7);
+  }
+  for (const int64_t k : {1, 2, 3, 4, 5, 255, 256, 257, 600}) {
+    check(1, 130, k, 0.5, 0);
+    check(6, 130, k, 0.5, 0);
+  }
+  check(4, 4096, 300, 0.2, 0);  // several stretches of columns
+  for (const GemmKernel* kernel : gemm_kernels()) {
+    if (!is_columns(*kernel)) continue;
+    EXPECT_TRUE(tally.has_run(kernel->name) || tally.was_skipped(kernel->name)) << kernel->name;
+  }
+}
+
+// Zero times infinity is NaN: a zero input does not hide such a weight.
+TEST(Gemm, AZeroInputLeavesOutFiniteWeightsAlone) {
+  for (const DType type : {DType::kFloat32, DType::kBFloat16, DType::kFloat16}) {
+    for (const int64_t m : {1, 3, 8}) {
+      Case c = make_case(m, 40, 50, {DType::kFloat32, type, DType::kFloat32}, 1);
+      c.p.sparse_src = true;
+      c.p.activation = c.epilogue.activation = Activation::kNone;
+      c.p.residual = false;
+      c.epilogue.residual = nullptr;
+      for (int64_t i = 0; i < c.src_count(); i += 2) c.src.as<float>()[i] = 0.0F;
+      const auto set = [&](int64_t n, int64_t k, float value) {
+        store_from_float(type, c.weights_data.data(), c.weights.k_major ? k * 40 + n : n * 50 + k,
+                         value, {});
+      };
+      const float infinity = std::numeric_limits<float>::infinity();
+      set(3, 10, infinity);
+      set(17, 12, -infinity);
+      set(39, 49, std::numeric_limits<float>::quiet_NaN());
+      const std::vector<float> want = run_kernel(*gemm_kernels().back(), c, 1);
+      for (const GemmKernel* kernel : gemm_kernels()) {
+        if (!is_columns(*kernel) || kernel->refuse(asked_as(*kernel, c.p)) != nullptr) continue;
+        if ((kernel->needs & ~isa_bits(detect_cpu().features)) != 0) continue;
+        SCOPED_TRACE(describe(c.p, kernel->name));
+        const std::vector<float> got = run_kernel(*kernel, c, 2);
+        for (size_t i = 0; i < want.size(); ++i) {
+          EXPECT_EQ(std::isnan(got[i]), std::isnan(want[i])) << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, ColumnsAreUnpackedAsTheyWere) {
+  for (const Types& types : {kTypes[0], kTypes[4], kTypes[7]}) {
+    Case c = make_case(1, 37, 50, types, 2);  // [K,N]
+    for (const GemmKernel* kernel : gemm_kernels()) {
+      if (kernel->unpack == nullptr) continue;
+      GuardedBuffer packed = pack(*kernel, c);
+      GuardedBuffer dense(c.weights_data.size_bytes());
+      kernel->unpack(c.weights, packed.data(), dense.data());
+      EXPECT_TRUE(dense.intact());
+      EXPECT_EQ(
+          std::memcmp(dense.data(), c.weights_data.data(), static_cast<size_t>(dense.size_bytes())),
+          0);
+    }
+  }
+}
+
+TEST(Gemm, ColumnsAreForLargeLayersBehindARelu) {
+  const KernelRequest request{detect_cpu().features, "", false};
+  if (!request.cpu.avx2) GTEST_SKIP() << "needs avx2";
+  for (const Types& types : {kTypes[0], kTypes[3], kTypes[7]}) {
+    const auto name = [&](int64_t m, int64_t n, bool sparse_src, double density = 1.0) {
+      GemmProblem p{m, n, 4096, types.src, types.weights, types.dst};
+      p.sparse_src = sparse_src;
+      p.weight_density = density;
+      return std::string(choose_gemm(p, request)->kernel->name);
+    };
+    // One packing of bytes serves every number of rows.
+    const bool bytes = types.weights == DType::kInt8;
+    for (const int64_t m : {1, 4, 64}) {
+      EXPECT_EQ(name(m, 4096, true).find("columns") != std::string::npos, bytes || m <= 4);
+    }
+    EXPECT_EQ(name(1, 4096, false).find("columns"), std::string::npos);
+    EXPECT_EQ(name(1, 10, true).find("columns"), std::string::npos);
+    if (types.weights == DType::kBFloat16) continue;
+    EXPECT_NE(name(1, 4096, true, 0.1).find("sparse"), std::string::npos);
   }
 }
 

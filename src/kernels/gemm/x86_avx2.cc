@@ -1,4 +1,6 @@
 // Tiles of 6 x 16 on AVX2: 12 sums in registers, two vectors of the panel and one broadcast.
+#include "kernels/gemm/columns_float.inl"
+#include "kernels/gemm/columns_words.inl"
 #include "kernels/gemm/finish.inl"
 #include "kernels/gemm/sparse_float.inl"
 #include "kernels/gemm/sparse_words.inl"
@@ -136,5 +138,32 @@ const SparseTiles sparse_u8s8_avx2 = {&tiles_u8s8_4x16_avx2,
                                       sparse_row_bytes,
                                       {sparse_rows_words<Words, 1>, sparse_rows_words<Words, 2>,
                                        sparse_rows_words<Words, 3>, sparse_rows_words<Words, 4>}};
+
+namespace {
+
+struct ColumnWords {
+  static __m256i load(const char* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static __m256i low(__m256i a, __m256i b) { return Words::low(a, b); }
+  static __m256i high(__m256i a, __m256i b) { return Words::high(a, b); }
+  static __m256i add(__m256i sum, __m256i words, __m256i pair) {
+    return Words::add(sum, words, pair);
+  }
+  static void in_order(__m256i& low, __m256i& high) {
+    const __m256i first = _mm256_permute2x128_si256(low, high, 0x20);
+    high = _mm256_permute2x128_si256(low, high, 0x31);
+    low = first;
+  }
+};
+
+}  // namespace
+
+const ColumnTiles columns_f32_avx2 = {&tiles_f32_6x16_avx2, add_float_columns<WeightsF32>, nullptr};
+const ColumnTiles columns_bf16_avx2 = {&tiles_bf16_6x16_avx2, add_float_columns<WeightsBF16>,
+                                       nullptr};
+const ColumnTiles columns_f16_avx2 = {&tiles_f16_6x16_avx2, add_float_columns<WeightsF16>, nullptr};
+const ColumnTiles columns_u8s8_avx2 = {&tiles_u8s8_4x16_avx2, add_byte_columns<ColumnWords>,
+                                       put_words_in_order<ColumnWords>};
 
 }  // namespace pare

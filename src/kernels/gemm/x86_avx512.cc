@@ -1,4 +1,7 @@
 // Tiles of 6 x 64 on AVX-512: 24 sums in registers, four vectors of the panel and one broadcast.
+#include "kernels/gemm/columns_avx512.inl"
+#include "kernels/gemm/columns_float.inl"
+#include "kernels/gemm/columns_words.inl"
 #include "kernels/gemm/finish.inl"
 #include "kernels/gemm/sparse_float.inl"
 #include "kernels/gemm/sparse_words.inl"
@@ -131,5 +134,24 @@ const SparseTiles sparse_u8s8_avx512 = {&tiles_u8s8_4x64_avx512,
                                         sparse_row_bytes,
                                         {sparse_rows_words<Words, 1>, sparse_rows_words<Words, 2>,
                                          sparse_rows_words<Words, 3>, sparse_rows_words<Words, 4>}};
+
+namespace {
+
+struct ColumnWords : ColumnVectors {
+  static __m512i add(__m512i sum, __m512i words, __m512i pair) {
+    return Words::add(sum, words, pair);
+  }
+};
+
+}  // namespace
+
+const ColumnTiles columns_f32_avx512 = {&tiles_f32_6x64_avx512, add_float_columns<WeightsF32>,
+                                        nullptr};
+const ColumnTiles columns_bf16_avx512 = {&tiles_bf16_6x64_avx512, add_float_columns<WeightsBF16>,
+                                         nullptr};
+const ColumnTiles columns_f16_avx512 = {&tiles_f16_6x64_avx512, add_float_columns<WeightsF16>,
+                                        nullptr};
+const ColumnTiles columns_u8s8_avx512 = {&tiles_u8s8_4x64_avx512, add_byte_columns<ColumnWords>,
+                                         put_words_in_order<ColumnWords>};
 
 }  // namespace pare

@@ -1,5 +1,7 @@
 // Tiles of 6 x 64 with VNNI: vpdpbusd adds four products of uint8 and int8 to each int32 sum,
 // exactly.
+#include "kernels/gemm/columns_avx512.inl"
+#include "kernels/gemm/columns_words.inl"
 #include "kernels/gemm/finish.inl"
 #include "kernels/gemm/tiles_dword.inl"
 #include "kernels/gemm/tilesets.h"
@@ -35,5 +37,18 @@ const TileSet tiles_u8s8_6x64_avx512_vnni = {
      PARE_DWORD_TILES_4(DotBytes, 1, 5), PARE_DWORD_TILES_4(DotBytes, 1, 6)},
     finish_block<int32_t>,
     widen_row};
+
+namespace {
+
+struct ColumnWords : ColumnVectors {
+  static __m512i add(__m512i sum, __m512i words, __m512i pair) {
+    return _mm512_dpwssd_epi32(sum, words, pair);
+  }
+};
+
+}  // namespace
+
+const ColumnTiles columns_u8s8_avx512_vnni = {
+    &tiles_u8s8_6x64_avx512_vnni, add_byte_columns<ColumnWords>, put_words_in_order<ColumnWords>};
 
 }  // namespace pare
