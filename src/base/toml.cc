@@ -22,7 +22,10 @@ std::string toml_text(const toml::node& node) {
   node.visit([&stream](const auto& value) { stream << value; });
   std::string text = stream.str();
   std::ranges::replace(text, '\n', ' ');  // a message is one line
-  return text.size() <= kShown ? text : text.substr(0, kShown) + "…";
+  if (text.size() <= kShown) return text;
+  size_t end = kShown;
+  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // not within a character
+  return text.substr(0, end) + "…";
 }
 
 }  // namespace pare

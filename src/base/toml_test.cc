@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/utf8.h"
+
 namespace pare {
 namespace {
 
@@ -25,6 +27,13 @@ TEST(Toml, ValuesAreShownAsTheyStand) {
   const auto long_one = parse_toml("a = \"" + std::string(1000, 'x') + "\"", "r.toml");
   ASSERT_TRUE(long_one.ok());
   EXPECT_LT(toml_text(*long_one->get("a")).size(), 100U);
+  std::string umlauts;
+  for (int i = 0; i < 100; ++i) umlauts += "ü";
+  for (const std::string& text : {umlauts, "x" + umlauts}) {
+    const auto table_of_it = parse_toml("a = \"" + text + "\"", "r.toml");
+    ASSERT_TRUE(table_of_it.ok());
+    EXPECT_TRUE(is_utf8(toml_text(*table_of_it->get("a")))) << text;
+  }
 }
 
 }  // namespace

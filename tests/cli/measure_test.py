@@ -364,7 +364,14 @@ class Measure(unittest.TestCase):
         image = self.data / "val" / "cat" / "0.png"
         cut = self.folder / "cut.png"
         cut.write_bytes(image.read_bytes()[:60])
-        self.assert_refused(1, [str(cut)], "run", LINEAR, image, cut)
+        self.assert_refused(1, [str(cut)], "run", LINEAR, cut)
+        some = pare("run", LINEAR, cut, image, "no.png", "--json")  # the others are answered
+        self.assertEqual(some.returncode, 1)
+        self.assertEqual([answer["image"] for answer in json.loads(some.stdout)], [str(image)])
+        lines = some.stderr.splitlines()
+        self.assertIn(str(cut), lines[0])
+        self.assertIn("no.png", lines[1])
+        self.assertEqual(lines[2], "pare: 2 of 3 pictures have no answer")
         self.assert_refused(1, ["no.png"], "run", LINEAR, "no.png")
 
     def test_scores_that_are_no_numbers(self):
