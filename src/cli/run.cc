@@ -117,8 +117,11 @@ Status run(const Options& o) {
   std::vector<Status> broken;
   for (const std::string& image : o.images) {
     Result<Answer> one = answer(model, image, o.top);
-    if (one.ok()) answers.push_back(*std::move(one));
-    if (!one.ok()) broken.push_back(one.status());
+    if (!one.ok()) {
+      broken.push_back(one.status());
+      continue;
+    }
+    answers.push_back(*std::move(one));
   }
   if (o.json) {
     print_json(answers);
