@@ -54,8 +54,10 @@ struct LayerPlan {
 };
 
 struct MemoryUse {
-  int64_t weights_bytes = 0;  // packed, the only copy
-  int64_t arena_bytes = 0;    // activations of the plan
+  // Packed, for every batch size planned so far: one copy, but for dense float layers behind a
+  // ReLU, which few images read by columns and many by panels.
+  int64_t weights_bytes = 0;
+  int64_t arena_bytes = 0;  // activations of the plan
   int64_t scratch_bytes = 0;
 };
 

@@ -23,6 +23,7 @@ namespace {
 std::string trainer_path() {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return "";
   return (program.parent_path() / "pare-train").string();
 }
 

@@ -176,9 +176,21 @@ std::vector<std::filesystem::path> data_files(const std::filesystem::path& model
   return found;
 }
 
-// After the model was written: `kept` is the name of its data file, empty if it has none.
-void remove_stale_data(const std::string& model, const std::string& kept) {
-  for (const std::filesystem::path& path : data_files(model)) {
+// Of these, the ones that the model which stands there now names: when it is replaced they belong
+// to nothing. Others may be those of a model that was given another name.
+std::vector<std::filesystem::path> data_files_in_use(const std::string& model) {
+  std::vector<std::filesystem::path> files = data_files(model);
+  if (files.empty()) return files;
+  const Result<std::string> bytes = read_text_file(model);
+  std::erase_if(files, [&bytes](const std::filesystem::path& path) {
+    return !bytes.ok() || bytes->find(path.filename().string()) == std::string::npos;
+  });
+  return files;
+}
+
+// `kept` is the name of the new model's data file, empty if it has none.
+void remove_stale_data(const std::vector<std::filesystem::path>& files, const std::string& kept) {
+  for (const std::filesystem::path& path : files) {
     std::error_code ignored;
     if (path.filename() != kept) std::filesystem::remove(path, ignored);
   }
@@ -231,13 +243,14 @@ Result<std::string> serialise_onnx(const Graph& graph) {
 Status write_onnx(const Graph& original, const std::string& path, const OnnxWriteOptions& options) {
   PARE_RETURN_IF_ERROR(check_writable(original).with_context(path));
   const Graph graph = options.signed_weights ? original : with_unsigned_weights(original);
+  const std::vector<std::filesystem::path> replaced = data_files_in_use(path);
   ExternalPlaces places;
   if (options.external_data || weight_bytes(graph) > kMaxInlineBytes) {
     places = plan_external(graph, path);
   }
   if (places.empty()) {
     PARE_RETURN_IF_ERROR(write_file(path, model_bytes(graph, {})));
-    remove_stale_data(path, "");
+    remove_stale_data(replaced, "");
     return ok_status();
   }
   const std::string& location = places.begin()->second.location;
@@ -248,7 +261,7 @@ Status write_onnx(const Graph& original, const std::string& path, const OnnxWrit
   PARE_RETURN_IF_ERROR(model.write(model_bytes(graph, places)));
   PARE_RETURN_IF_ERROR(data.commit());
   PARE_RETURN_IF_ERROR(model.commit());
-  remove_stale_data(path, location);
+  remove_stale_data(replaced, location);
   return ok_status();
 }
 

@@ -21,8 +21,8 @@
 // for few and for many rows therefore read the same packing; the one exception, columns of floats,
 // can be unpacked (gemm.h).
 //
-// Kernels get the thread pool and split their work into tasks whose number does not depend on the
-// number of threads; each output element is computed by one task in a fixed order: bit-equal
+// Kernels get the thread pool and split their work into tasks; each output element is computed by
+// one task, in an order that depends neither on the task nor on the number of threads: bit-equal
 // results for any number of threads.
 #ifndef PARE_KERNELS_KERNEL_H_
 #define PARE_KERNELS_KERNEL_H_

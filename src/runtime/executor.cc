@@ -66,6 +66,7 @@ Result<Executor> Executor::create(const Graph& graph, const ExecutorOptions& opt
   plan_options.threads = options.threads > 0 ? options.threads : available_cores();
   PARE_ASSIGN_OR_RETURN(plan_options.kernels,
                         kernel_request(options.cpu_level, options.reference_kernels));
+  PARE_ASSIGN_OR_RETURN(plan_options.storage, storage_type(options.precision));
   plan_options.keep = options.keep;
   plan_options.keep_all = options.keep_all;
   WeightStore weights;

@@ -29,6 +29,7 @@ struct ExecutorOptions {
   bool keep_all = false;           // every node's output
   bool reference_kernels = false;  // the slow, exact references everywhere
   std::string cpu_level;           // as in SessionOptions
+  std::string precision = "float32";
 };
 
 class Executor {

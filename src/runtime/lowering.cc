@@ -326,9 +326,13 @@ Result<Plan> Lowering::lower() {
     }
   }
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-    if (fusion_.skipped[i]) continue;
-    PARE_RETURN_IF_ERROR(lower_node(i));
-    if (options_.keep_all || !kept_.empty()) PARE_RETURN_IF_ERROR(add_taps(graph_.nodes[i]));
+    const Node& node = graph_.nodes[i];
+    if (!fusion_.skipped[i]) PARE_RETURN_IF_ERROR(lower_node(i));
+    // What is skipped may have been written by the step that swallowed it.
+    const bool written = !fusion_.skipped[i] ||
+                         std::all_of(node.outputs.begin(), node.outputs.end(),
+                                     [this](const auto& name) { return views_.contains(name); });
+    if (written && (options_.keep_all || !kept_.empty())) PARE_RETURN_IF_ERROR(add_taps(node));
   }
   PARE_RETURN_IF_ERROR(finish());
   plan_memory(plan_);

@@ -45,6 +45,14 @@ Result<std::vector<Tensor>> evaluate_reference(const Graph& graph) {
   return runner->outputs();
 }
 
+Result<DType> storage_type(const std::string& precision) {
+  const auto type = dtype_from_name(precision);
+  if (type && (*type == DType::kFloat32 || *type == DType::kBFloat16 || *type == DType::kFloat16)) {
+    return *type;
+  }
+  return invalid_argument("precision '" + precision + "': expected float32, bfloat16 or float16");
+}
+
 Result<KernelRequest> kernel_request(const std::string& cpu_level, bool reference) {
   KernelRequest request;
   request.cpu = detect_cpu().features;

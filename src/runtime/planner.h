@@ -32,6 +32,9 @@ Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,
 // The outputs of a graph without inputs, by the reference kernels.
 Result<std::vector<Tensor>> evaluate_reference(const Graph& graph);
 
+// The type in which a session of this precision (SessionOptions) stores what float layers keep.
+Result<DType> storage_type(const std::string& precision);
+
 // The kernel request of a level name ("" for the best there is) on this processor.
 Result<KernelRequest> kernel_request(const std::string& cpu_level, bool reference);
 

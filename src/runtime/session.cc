@@ -18,14 +18,6 @@
 namespace pare {
 namespace {
 
-Result<DType> storage_type(const std::string& precision) {
-  const auto type = dtype_from_name(precision);
-  if (type && (*type == DType::kFloat32 || *type == DType::kBFloat16 || *type == DType::kFloat16)) {
-    return *type;
-  }
-  return invalid_argument("precision '" + precision + "': expected float32, bfloat16 or float16");
-}
-
 // A classifier: one image input, one row of scores for each image.
 Status check_classifier(const Graph& graph, const ValueInfos& infos) {
   if (graph.inputs.size() != 1 || graph.outputs.empty()) {

@@ -390,6 +390,33 @@ TEST(Executor, ShowsEveryValueInOrder) {
   EXPECT_EQ(names, want);
 }
 
+TEST(Executor, ShowsWhatAStepWritesForTheNodeItSwallowed) {
+  Graph graph;
+  graph.inputs = {{"x", DType::kFloat32, {kDynamic, 4}}};
+  graph.outputs = {{"y", DType::kFloat32, {kDynamic, 2}}};
+  graph.initializers = {{"gamma", Tensor::from_values<float>({4}, std::vector<float>(4, 1.0F))},
+                        {"beta", Tensor::from_values<float>({4}, std::vector<float>(4, 0.0F))},
+                        {"scale", Tensor::scalar<float>(0.5F)},
+                        {"zero", Tensor::scalar<uint8_t>(128)},
+                        {"w", Tensor::from_values<float>({4, 2}, std::vector<float>(8, 1.0F))}};
+  graph.nodes = {{"LayerNormalization", "", "norm", {"x", "gamma", "beta"}, {"n"}, {}},
+                 {"QuantizeLinear", "", "q", {"n", "scale", "zero"}, {"n8"}, {}},
+                 {"DequantizeLinear", "", "dq", {"n8", "scale", "zero"}, {"nf"}, {}},
+                 {"MatMul", "", "fc", {"nf", "w"}, {"y"}, {}}};
+  auto executor = Executor::create(graph, {.batch = 1, .threads = 1, .keep = {"n8"}});
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  std::vector<uint8_t> shown;
+  const auto status =
+      executor->run(std::vector<Tensor>{Tensor::from_values<float>({1, 4}, {-1, 1, -1, 1})},
+                    [&shown](const std::string&, const Tensor& value) {
+                      const auto values = value.values<uint8_t>();
+                      shown.assign(values.begin(), values.end());
+                      return ok_status();
+                    });
+  ASSERT_TRUE(status.ok()) << status.status().message();
+  EXPECT_EQ(shown, (std::vector<uint8_t>{126, 130, 126, 130}));
+}
+
 TEST(Executor, KeepsOneValueAndStopsWhenTold) {
   const Graph graph = float_net();
   const std::string relu = graph.nodes[4].outputs[0];

@@ -354,6 +354,24 @@ class Measure(unittest.TestCase):
             self.assert_refused(1, [str(cut)], command, cut, *rest)
             self.assert_refused(1, [str(half)], command, half, *rest)
 
+    def test_diff(self):
+        out = json.loads(self.assert_done(
+            pare("diff", LINEAR, self.other, "--data", self.data, "--images", 20, "--json")))
+        self.assertEqual([layer["layer"] for layer in out["layers"]], ["fc"])
+        # Classes 1 and 2 changed places.
+        scores = self.scores[:20]
+        noise = sum(2 * (s[1] - s[2]) ** 2 for s in scores)
+        signal = sum(v * v for s in scores for v in s)
+        self.assertAlmostEqual(out["layers"][0]["relative_error"], math.sqrt(noise / signal), places=5)
+        self.assertEqual(out["first_beyond"], "fc")
+        same = self.assert_done(pare("diff", LINEAR, "--reference", "--data", self.data))
+        self.assertIn("all within a relative error of 1e-05", same)
+        strict = self.assert_done(pare("diff", LINEAR, self.other, "--tolerance", 0, "--data", self.data))
+        self.assertIn("first beyond a relative error of 0: fc", strict)
+        self.assert_refused(2, ["expected a second model"], "diff", LINEAR)
+        self.assert_refused(1, ["no-such-file.onnx"], "diff", LINEAR, "no-such-file.onnx")
+        self.assert_refused(2, ["--images"], "diff", LINEAR, self.other, "--images", "many")
+
     def test_images_that_do_not_fit(self):
         seven = self.folder / "seven.onnx"
         seven.write_bytes(make_linear.model(7))

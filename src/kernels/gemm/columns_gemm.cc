@@ -99,7 +99,9 @@ int64_t piece_bytes(const GemmProblem& p) {
 // The outputs and the depth of a block.
 int64_t block_outputs(const GemmProblem& p) {
   const int64_t outputs = piece_bytes(p) / dtype_bytes(p.weights_type);
-  return p.m <= kFewRows ? outputs : std::min<int64_t>(outputs, 512);
+  // Eight blocks or more, so that there is work for several cores.
+  const int64_t eighth = (p.n / 8 + 63) / 64 * 64;
+  return std::min(outputs, p.m <= kFewRows ? std::max<int64_t>(512, eighth) : 512);
 }
 int64_t block_depth(const GemmProblem& p) { return kPanelBytes / block_outputs(p); }
 // Elements from row to row of the copied source: off a power of two.
@@ -256,13 +258,12 @@ void run_piece(const Run& run, const LiveInputs* live, const Piece& piece, int32
   finish(run, piece.first_row, piece.rows, first, outputs, sums);
 }
 
-// How many pieces the lines are cut into. An output's sum has one order whichever piece it is in,
-// so for one row they may follow the number of threads.
+// How many pieces the lines are cut into: at least one a thread. An output's sum has one order
+// whichever piece it is in.
 int64_t count_pieces(const ColumnLayout& layout, const GemmProblem& p, int threads) {
   const int64_t lines = layout.lines();
   const int64_t most = p.m == 1 ? kMaxPiece / layout.line_outputs() : piece_bytes(p) / kColumnLine;
   const int64_t least = (lines + most - 1) / most;
-  if (p.m > 1) return least;
   const int64_t bytes = lines * kColumnLine;
   const int64_t wanted = std::max<int64_t>(threads, bytes / kLongPieceBytes);
   return std::max(least, std::clamp<int64_t>(bytes / kLeastColumn, 1, wanted));

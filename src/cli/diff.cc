@@ -1,0 +1,181 @@
+// pare diff: where two models, or two ways to run one, come apart.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "base/numerals.h"
+#include "cli/command.h"
+#include "cli/json_output.h"
+#include "cli/measured_model.h"
+#include "cli/model_images.h"
+#include "cli/table.h"
+#include "cli/usage.h"
+#include "measure/drift.h"
+
+namespace pare {
+namespace {
+
+struct Options {
+  std::string first;
+  std::string second;  // empty: the first
+  int64_t images = 64;
+  std::optional<double> tolerance;  // by the precisions without it
+  DatasetOptions data;
+  int threads = 0;
+  SessionOptions session;       // the second's
+  std::string first_precision;  // what they compute in
+  std::string second_precision;
+  bool json = false;
+};
+
+// Relative errors that layers of the two nets of the zoo stay below three times over
+// (docs/measuring.md).
+double usual_tolerance(const std::string& precision) {
+  if (precision == "int8") return 0.3;
+  if (precision == "bfloat16") return 0.03;
+  if (precision == "float16") return 0.003;
+  return 1e-5;
+}
+
+std::optional<size_t> first_beyond(const std::vector<DriftPoint>& points, double tolerance) {
+  for (size_t i = 0; i < points.size(); ++i) {
+    if (!(points[i].relative_error <= tolerance)) return i;
+  }
+  return std::nullopt;
+}
+
+// JSON has no infinity.
+nlohmann::ordered_json finite(double number) {
+  return std::isfinite(number) ? nlohmann::ordered_json(number) : nlohmann::ordered_json();
+}
+
+void print_json(const std::vector<DriftPoint>& points, const Options& o, double tolerance) {
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  for (const DriftPoint& p : points) {
+    layers.push_back({{"layer", p.layer},
+                      {"operation", p.operation},
+                      {"value", p.value},
+                      {"relative_error", finite(p.relative_error)},
+                      {"snr_db", finite(signal_to_noise_db(p))},
+                      {"largest_difference", finite(p.largest_difference)},
+                      {"largest_value", finite(p.largest_value)}});
+  }
+  const auto beyond = first_beyond(points, tolerance);
+  print_indented(
+      nlohmann::ordered_json{{"first", o.first},
+                             {"second", o.second},
+                             {"images", o.images},
+                             {"tolerance", tolerance},
+                             {"first_beyond", beyond ? nlohmann::ordered_json(points[*beyond].layer)
+                                                     : nlohmann::ordered_json()},
+                             {"layers", std::move(layers)}});
+}
+
+std::string number_text(double number) {
+  return std::isfinite(number) ? fmt::format("{:.2g}", number) : "infinite";
+}
+
+void print_table(const std::vector<DriftPoint>& points, const Options& o, double tolerance) {
+  Table table({{"#"},
+               {"layer", Align::kLeft},
+               {"operation", Align::kLeft},
+               {"relative error"},
+               {"SNR, dB"},
+               {"largest difference"},
+               {"of values up to"},
+               {"", Align::kLeft}});
+  for (size_t i = 0; i < points.size(); ++i) {
+    const DriftPoint& p = points[i];
+    const double snr = signal_to_noise_db(p);
+    table.add({std::to_string(i + 1), p.layer, p.operation,
+               p.relative_error == 0 ? "0" : number_text(p.relative_error),
+               std::isfinite(snr) ? fmt::format("{:.1f}", snr) : "",
+               p.largest_difference == 0 ? "0" : number_text(p.largest_difference),
+               number_text(p.largest_value), p.relative_error <= tolerance ? "" : "beyond"});
+  }
+  fmt::print("{}\n", table.text());
+  const auto beyond = first_beyond(points, tolerance);
+  if (beyond) {
+    const DriftPoint& p = points[*beyond];
+    fmt::print("first beyond a relative error of {:g}: {}, {}\n", tolerance, p.layer,
+               number_text(p.relative_error));
+  } else {
+    fmt::print("all within a relative error of {:g}\n", tolerance);
+  }
+  fmt::print("{} images; {} in {}, {} in {}{}\n", with_thousands(o.images), o.first,
+             o.first_precision, o.second, o.second_precision,
+             o.session.reference_kernels ? " by the reference kernels" : "");
+}
+
+Status check_options(const Options& o) {
+  if (!o.second.empty() || o.session.reference_kernels || !o.session.cpu_level.empty() ||
+      o.session.precision != "float32") {
+    return ok_status();
+  }
+  return invalid_argument(
+      "one model run one way: expected a second model, --precision, --cpu-level or --reference");
+}
+
+Status run(Options o) {
+  PARE_RETURN_IF_ERROR(check_options(o));
+  if (o.second.empty()) o.second = o.first;
+  PARE_RETURN_IF_ERROR(check_models({o.first, o.second}));
+  PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
+  o.session.threads = o.threads;
+  const SessionOptions as_the_file_says{.threads = o.threads};
+  PARE_ASSIGN_OR_RETURN(const MeasuredModel a, load_measured_model(o.first, as_the_file_says));
+  PARE_ASSIGN_OR_RETURN(const MeasuredModel b, load_measured_model(o.second, o.session));
+  ModelImages images(o.data);
+  PARE_ASSIGN_OR_RETURN(const auto data, images.of(a.contract));
+  o.images = std::min(o.images, data->size());
+  PARE_ASSIGN_OR_RETURN(
+      const std::vector<DriftPoint> points,
+      measure_drift({&a.graph, as_the_file_says}, {&b.graph, o.session}, *data, o.images));
+  o.first_precision = a.precision;
+  o.second_precision = b.precision;
+  const double tolerance =
+      o.tolerance.value_or(std::max(usual_tolerance(a.precision), usual_tolerance(b.precision)));
+  if (o.json) {
+    print_json(points, o, tolerance);
+  } else {
+    print_table(points, o, tolerance);
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Command make_diff_command() {
+  return {.name = "diff",
+          .summary = "Show layer by layer how far two models come apart on the same images",
+          .examples =
+              "  pare diff alexnet.onnx alexnet-int8.onnx --data cifar-10-batches-bin\n"
+              "  pare diff vit.onnx --precision bfloat16\n"
+              "  pare diff mine.onnx --reference --tolerance 1e-6 --json",
+          .setup = [](CLI::App& app) -> std::function<Status()> {
+            auto o = std::make_shared<Options>();
+            app.add_option("model", o->first, "Model, .onnx, .pare or of the zoo")->required();
+            app.add_option("other", o->second, "The model beside it; the same without it");
+            app.add_option("--data", o->data.path, "Images; the built-in ones without it");
+            app.add_option("--images", o->images, "The first so many")
+                ->check(whole_number(1, 1 << 20))
+                ->capture_default_str();
+            app.add_option("--tolerance", o->tolerance,
+                           "Largest relative error of a layer; by the precision without it")
+                ->check(number(0, 1e9));
+            app.add_flag("--reference", o->session.reference_kernels,
+                         "The second runs the slow, exact reference kernels");
+            add_session_flags(app, o->session);
+            app.add_option("--threads", o->threads, "Threads; 0: all cores")
+                ->check(whole_number(0, 1024))
+                ->capture_default_str();
+            app.add_flag("--json", o->json, "Print an object");
+            return [o] { return run(*o); };
+          }};
+}
+
+}  // namespace pare
