@@ -9,6 +9,7 @@
 #include "base/numerals.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/isa.h"
 #include "runtime/lower.h"
 #include "runtime/memory_plan.h"
 #include "runtime/product.h"
@@ -165,7 +166,11 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   if (!layer.ok()) return layer.status().with_context(where);
   const GemmKernel* kernel = layer->choice.kernel;
   const Tensor& packed = layer->packed;
-  lowering.mark_packed(group.weights);
+  // Where there is AVX512_BF16 two packings of bfloat16 weights are in use, and the batch decides
+  // which (what slices hand to the head is float32): the graph's own stay for the other.
+  const bool either = problem.weights_type == DType::kBFloat16 &&
+                      (isa_bits(lowering.kernels().cpu) & kIsaAvx512Bf16) != 0;
+  if (!either) lowering.mark_packed(group.weights);
   const View weights_view = lowering.stored_view(packed);
   const View dst = lowering.allocate(problem.dst_type, out_shape);
   Step step;

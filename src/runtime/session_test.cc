@@ -141,6 +141,24 @@ TEST(Session, QuantisedNetIsBitEqualOnEveryLevel) {
   EXPECT_GE(levels, 1);
 }
 
+// Whichever batch was first: its packing of the weights must serve the others, or be made anew.
+TEST(Session, SixteenBitStorageServesEveryBatchInAnyOrder) {
+  const Graph graph = float_net();
+  const auto pixels = images(23);
+  const std::vector<uint8_t> first(pixels.begin(), pixels.begin() + 432);
+  for (const char* precision : {"bfloat16", "float16"}) {
+    for (const bool one_first : {true, false}) {
+      Session session = session_of(graph, {.threads = 2, .precision = precision});
+      if (one_first) scores_of(session, first, 1);
+      const auto many = scores_of(session, pixels, 23);
+      const auto one = scores_of(session, first, 1);
+      float spread = 0;
+      for (const float score : many) spread = std::max(spread, std::fabs(score));
+      for (size_t c = 0; c < one.size(); ++c) EXPECT_NEAR(one[c], many[c], 0.05F * spread);
+    }
+  }
+}
+
 // 23 images: slices of four and three left over.
 TEST(Session, SameBitsForAnyThreadsRunsAndBatches) {
   constexpr int64_t kCount = 23;
