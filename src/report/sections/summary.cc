@@ -1,6 +1,9 @@
 // In short: the best buys of each network, chosen by rules that are stated beside them.
 #include <fmt/format.h>
 
+#include <string>
+#include <string_view>
+
 #include "report/facts.h"
 #include "report/format.h"
 #include "report/html.h"
@@ -15,9 +18,19 @@ bool accurate_enough(const ModelFacts& model) {
   return model.against_baseline.top1_change && *model.against_baseline.top1_change >= -kAllowedLoss;
 }
 
+// No line begins with the sign of a number on the line before.
+std::string with_unbroken_percents(std::string text) {
+  constexpr std::string_view kBreaking = " %";
+  for (size_t at = text.find(kBreaking); at != std::string::npos; at = text.find(kBreaking, at)) {
+    text.replace(at, kBreaking.size(), "\u00a0%");
+  }
+  return text;
+}
+
 std::string card(const std::string& figure, const std::string& what, const std::string& detail) {
   return fmt::format("<li><strong>{}</strong><span>{}</span><small>{}</small></li>",
-                     escape_html(figure), escape_html(what), escape_html(detail));
+                     escape_html(figure), escape_html(what),
+                     escape_html(with_unbroken_percents(detail)));
 }
 
 std::string accuracy_detail(const ModelFacts& model) {
@@ -49,7 +62,8 @@ std::string fastest_card(const Group& group, int64_t batch, int64_t threads) {
       best_speedup = *speedup;
     }
   }
-  if (best == nullptr || best_speedup <= 1) return "";
+  constexpr double kLeast = 1.005;  // what would be shown as 1.00 is no gain
+  if (best == nullptr || best_speedup < kLeast) return "";
   return card(factor_text(best_speedup),
               fmt::format("faster: {} at batch {}",
                           duration_text(best->latency(batch, threads)->latency_us_p50), batch),
