@@ -25,7 +25,6 @@ struct Options {
   int64_t images = 64;
   std::optional<double> tolerance;  // by the precisions without it
   DatasetOptions data;
-  int threads = 0;
   SessionOptions session;       // the second's
   std::string first_precision;  // what they compute in
   std::string second_precision;
@@ -125,8 +124,7 @@ Status run(Options o) {
   if (o.second.empty()) o.second = o.first;
   PARE_RETURN_IF_ERROR(check_models({o.first, o.second}));
   PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
-  o.session.threads = o.threads;
-  const SessionOptions as_the_file_says{.threads = o.threads};
+  const SessionOptions as_the_file_says{.threads = o.session.threads};
   PARE_ASSIGN_OR_RETURN(const MeasuredModel a, load_measured_model(o.first, as_the_file_says));
   PARE_ASSIGN_OR_RETURN(const MeasuredModel b, load_measured_model(o.second, o.session));
   ModelImages images(o.data);
@@ -169,10 +167,8 @@ Command make_diff_command() {
                 ->check(number(0, 1e9));
             app.add_flag("--reference", o->session.reference_kernels,
                          "The second runs the slow, exact reference kernels");
+            add_threads_flag(app, o->session);
             add_session_flags(app, o->session);
-            app.add_option("--threads", o->threads, "Threads; 0: all cores")
-                ->check(whole_number(0, 1024))
-                ->capture_default_str();
             app.add_flag("--json", o->json, "Print an object");
             return [o] { return run(*o); };
           }};

@@ -58,7 +58,6 @@ class Side {
   }
 
   const Graph& graph() const { return graph_; }
-  const GraphIndex& index() const { return index_; }
   const InputAdapter& adapter() const { return adapter_; }
   const Shape& shape(const std::string& value) const { return infos_.at(value).shape; }
   bool is_float(const std::string& value) const { return is_floating(infos_.at(value).type); }

@@ -4,11 +4,11 @@
 #include <memory>
 #include <utility>
 
+#include "base/cache_line.h"
 #include "base/numerals.h"
 #include "graph/window.h"
 #include "kernels/conv/conv.h"
 #include "runtime/lower.h"
-#include "runtime/memory_plan.h"
 #include "runtime/product.h"
 #include "runtime/views.h"
 
@@ -114,7 +114,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   const int64_t kernel_scratch =
-      aligned_bytes(conv_scratch_bytes(*kernel, problem, lowering.options().threads));
+      round_up_64(conv_scratch_bytes(*kernel, problem, lowering.options().threads));
   step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
   step.run = [=](const StepContext& c) {
     ConvArgs args;

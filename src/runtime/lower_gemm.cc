@@ -6,12 +6,12 @@
 #include <memory>
 #include <utility>
 
+#include "base/cache_line.h"
 #include "base/numerals.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/isa.h"
 #include "runtime/lower.h"
-#include "runtime/memory_plan.h"
 #include "runtime/product.h"
 #include "runtime/views.h"
 
@@ -185,7 +185,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   const int64_t kernel_scratch =
-      aligned_bytes(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
+      round_up_64(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
   step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
   step.run = [=](const StepContext& c) {
     GemmArgs args;

@@ -4,10 +4,10 @@
 #include <limits>
 #include <numeric>
 
+#include "base/cache_line.h"
+
 namespace pare {
 namespace {
-
-// A cache line, and an AVX-512 register.
 
 void set_lifetimes(Plan& plan) {
   constexpr int kNever = std::numeric_limits<int>::max();
@@ -46,13 +46,13 @@ void plan_memory(Plan& plan) {
   plan.arena_bytes = 0;
   for (size_t i : order) {
     Buffer& b = plan.buffers[i];
-    const int64_t bytes = aligned_bytes(b.bytes);
+    const int64_t bytes = round_up_64(b.bytes);
     int64_t offset = 0;
     for (size_t j : placed) {
       const Buffer& other = plan.buffers[j];
       if (other.last < b.first || other.first > b.last) continue;
       if (offset + bytes <= other.arena_offset) break;
-      offset = std::max(offset, other.arena_offset + aligned_bytes(other.bytes));
+      offset = std::max(offset, other.arena_offset + round_up_64(other.bytes));
     }
     b.arena_offset = offset;
     plan.arena_bytes = std::max(plan.arena_bytes, offset + bytes);

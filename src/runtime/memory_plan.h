@@ -13,9 +13,6 @@
 
 namespace pare {
 
-// Buffers and the parts of scratch memory start on cache lines.
-inline int64_t aligned_bytes(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // Sets first and last of every buffer from the steps, inputs, outputs and taps, then the offsets
 // and plan.arena_bytes; plan.scratch_bytes becomes the largest of the steps'.
 void plan_memory(Plan& plan);

@@ -7,14 +7,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/cache_line.h"
 #include "base/dtype.h"
 #include "base/thread_pool.h"
 #include "kernels/gemm/tile.h"
 
 namespace pare {
-
-// Parts of packed weights and of scratch memory begin at whole cache lines.
-inline int64_t round_up_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Columns and depth of packed weights, and where their panels lie.
 struct PanelLayout {
