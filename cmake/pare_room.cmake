@@ -3,10 +3,10 @@
 #   pare_room(NAME SOURCES a.cc b.cc [DEPENDS base graph] [LIBRARIES fmt::fmt] [ALONE c.cc])
 #       the static library pare_NAME; with PARE_UNITY its sources are compiled together, but for
 #       those of ALONE (whose own names another source has too; ALONE without a file: all)
-#   pare_test(NAME SOURCES x_test.cc [DEPENDS ...] [LIBRARIES ...] [THREADED])
-#       a GoogleTest program NAME, registered with ctest test by test; the target `tests` builds all,
-#       `threaded_tests` those that the thread sanitizer can find something in; testing_test, the
-#       first, has the precompiled headers of all
+#   pare_test(NAME SOURCES x_test.cc [DEPENDS ...] [LIBRARIES ...] [ALONE] [THREADED])
+#       a GoogleTest program NAME, compiled likewise, registered with ctest test by test; the target
+#       `tests` builds all, `threaded_tests` those that the thread sanitizer can find something in;
+#       testing_test, the first, has the precompiled headers of all
 
 function(pare_common target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
@@ -19,8 +19,8 @@ function(pare_common target)
                                               ${PROJECT_BINARY_DIR}/generated)
 endfunction()
 
-# Tests and what reads the command line: at -O1 such sources compile in half the time of -O2, and
-# nothing in them runs long.
+# For tests, the command line and rooms that work on words and descriptions: at -O1 such sources
+# compile in half to two thirds of the time of -O2, and nothing in them runs long.
 function(pare_compile_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
@@ -42,7 +42,7 @@ function(pare_test name)
   if(NOT PARE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(TEST "THREADED" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(TEST "ALONE;THREADED" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   pare_compile_quickly(${name})
   if(NOT PARE_UNITY)
@@ -50,6 +50,9 @@ function(pare_test name)
     target_precompile_headers(${name} PRIVATE <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h>)
   else()
     target_precompile_headers(${name} REUSE_FROM testing_test)
+    if(NOT TEST_ALONE)
+      set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+    endif()
   endif()
   add_dependencies(tests ${name})
   set(labels "")

@@ -24,7 +24,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct BenchArguments {
   std::vector<std::string> models;
   std::vector<int64_t> batches = {1, 64};
   std::vector<int> threads;  // empty: all cores
@@ -54,7 +54,7 @@ struct Measurements {
   std::vector<std::string> left_out;  // peers, and why
 };
 
-Result<std::vector<Contestant>> load_contestants(const Options& o, int threads,
+Result<std::vector<Contestant>> load_contestants(const BenchArguments& o, int threads,
                                                  ModelImages& images) {
   PeerPlace place;
   if (o.peers) {
@@ -76,7 +76,7 @@ Result<std::vector<Contestant>> load_contestants(const Options& o, int threads,
   return contestants;
 }
 
-Result<std::vector<Row>> bench_batch(const Options& o, std::vector<Contestant>& contestants,
+Result<std::vector<Row>> bench_batch(const BenchArguments& o, std::vector<Contestant>& contestants,
                                      int64_t batch, ProgressLine& progress) {
   std::vector<Row> rows;
   std::vector<LatencySubject> subjects;
@@ -119,7 +119,7 @@ Result<std::vector<Row>> bench_batch(const Options& o, std::vector<Contestant>& 
   return rows;
 }
 
-Result<Measurements> bench_all(const Options& o) {
+Result<Measurements> bench_all(const BenchArguments& o) {
   ModelImages images(o.data);
   ProgressLine progress(stderr_is_terminal(), ProgressLine::Elsewhere::kQuiet);
   std::vector<int> threads = o.threads;
@@ -218,7 +218,7 @@ void print_table(const std::vector<Row>& rows) {
   }
 }
 
-Status run(const Options& o) {
+Status run(const BenchArguments& o) {
   if (!o.records.empty()) PARE_RETURN_IF_ERROR(check_can_write(o.records));
   PARE_RETURN_IF_ERROR(check_models(o.models));
   PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
@@ -249,7 +249,7 @@ Command make_bench_command() {
           "  pare bench mine.onnx --precision bfloat16 --records times.jsonl\n"
           "  pare bench mine.onnx --batch 1 --threads 2 --peers",
       .setup = [](CLI::App& app) -> std::function<Status()> {
-        auto o = std::make_shared<Options>();
+        auto o = std::make_shared<BenchArguments>();
         app.add_option("models", o->models, "Models, .onnx, .pare or of the zoo; they take turns")
             ->required();
         app.add_option("--batch", o->batches, "Images in a batch, one or several numbers")

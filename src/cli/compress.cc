@@ -26,7 +26,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct CompressArguments {
   std::string input;
   std::string recipe;
   std::string output;
@@ -52,7 +52,8 @@ Status check_output(const std::string& path) {
   return check_can_write(path);
 }
 
-Result<std::shared_ptr<const Dataset>> training_images(const Options& o, const Graph& graph) {
+Result<std::shared_ptr<const Dataset>> training_images(const CompressArguments& o,
+                                                       const Graph& graph) {
   Result<DatasetOptions> wanted = dataset_options_for(graph);
   if (!wanted.ok()) return wanted.status().with_context(o.input);
   DatasetOptions options = *wanted;
@@ -108,7 +109,7 @@ void print_layers(const RecipeStepReport& step) {
 }
 
 // `before`: the input's size, which the output may have replaced.
-Status print_result(const Options& o, const Recipe& recipe, const Compressed& result,
+Status print_result(const CompressArguments& o, const Recipe& recipe, const Compressed& result,
                     int64_t before) {
   PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
   if (o.json) {
@@ -128,7 +129,7 @@ Status print_result(const Options& o, const Recipe& recipe, const Compressed& re
   return ok_status();
 }
 
-Status run(const Options& o) {
+Status run(const CompressArguments& o) {
   PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(o.recipe));
   if (needs_trainer(recipe)) {
     const Status here = hand_over_training();
@@ -170,8 +171,8 @@ constexpr char kExamples[] =
     "  pare compress alexnet.onnx prune:0.95+finetune:20+int8 --data cifar10 -o small.pare\n"
     "  pare compress alexnet.onnx mine.toml -o mine.pare --json\n";
 
-std::function<Status()> set_up(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+std::function<Status()> set_up_compress(CLI::App& app) {
+  auto o = std::make_shared<CompressArguments>();
   app.add_option("input", o->input, "Model in float32, .onnx or .pare, or one of the zoo")
       ->transform(model_argument())
       ->required();
@@ -212,7 +213,7 @@ Command make_compress_command() {
   return {.name = "compress",
           .summary = "Make a model smaller: float16, int8, pruning, fine-tuning",
           .examples = kExamples,
-          .setup = set_up};
+          .setup = set_up_compress};
 }
 
 }  // namespace pare

@@ -19,7 +19,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct DiffArguments {
   std::string first;
   std::string second;  // empty: the first
   int64_t images = 64;
@@ -52,7 +52,7 @@ nlohmann::ordered_json finite(double number) {
   return std::isfinite(number) ? nlohmann::ordered_json(number) : nlohmann::ordered_json();
 }
 
-void print_json(const std::vector<DriftPoint>& points, const Options& o, double tolerance) {
+void print_json(const std::vector<DriftPoint>& points, const DiffArguments& o, double tolerance) {
   nlohmann::ordered_json layers = nlohmann::ordered_json::array();
   for (const DriftPoint& p : points) {
     layers.push_back({{"layer", p.layer},
@@ -78,7 +78,7 @@ std::string number_text(double number) {
   return std::isfinite(number) ? fmt::format("{:.2g}", number) : "infinite";
 }
 
-void print_table(const std::vector<DriftPoint>& points, const Options& o, double tolerance) {
+void print_table(const std::vector<DriftPoint>& points, const DiffArguments& o, double tolerance) {
   Table table({{"#"},
                {"layer", Align::kLeft},
                {"operation", Align::kLeft},
@@ -110,7 +110,7 @@ void print_table(const std::vector<DriftPoint>& points, const Options& o, double
              o.session.reference_kernels ? " by the reference kernels" : "");
 }
 
-Status check_options(const Options& o) {
+Status check_options(const DiffArguments& o) {
   if (!o.second.empty() || o.session.reference_kernels || !o.session.cpu_level.empty() ||
       o.session.precision != "float32") {
     return ok_status();
@@ -119,7 +119,7 @@ Status check_options(const Options& o) {
       "one model run one way: expected a second model, --precision, --cpu-level or --reference");
 }
 
-Status run(Options o) {
+Status run(DiffArguments o) {
   PARE_RETURN_IF_ERROR(check_options(o));
   if (o.second.empty()) o.second = o.first;
   PARE_RETURN_IF_ERROR(check_models({o.first, o.second}));
@@ -155,7 +155,7 @@ Command make_diff_command() {
               "  pare diff vit.onnx --precision bfloat16\n"
               "  pare diff mine.onnx --reference --tolerance 1e-6 --json",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<DiffArguments>();
             app.add_option("model", o->first, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("other", o->second, "The model beside it; the same without it");
             app.add_option("--data", o->data.path, "Images; the built-in ones without it");

@@ -22,7 +22,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct EvalArguments {
   std::vector<std::string> models;
   DatasetOptions data;
   SessionOptions session;
@@ -33,14 +33,15 @@ struct Options {
 };
 
 // What is known of one model.
-struct Row {
+struct EvaluatedModel {
   AccuracyRecord accuracy;
   PredictionsRecord predictions;
   Evaluation evaluation;
   std::optional<PairedComparison> against_first;  // none for the first
 };
 
-Result<Row> evaluate_model(const std::string& path, const Options& o, ModelImages& images) {
+Result<EvaluatedModel> evaluate_model(const std::string& path, const EvalArguments& o,
+                                      ModelImages& images) {
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(path, o.session));
   model.graph = {};  // the session has packed what it needs
   auto data = images.of(model.contract);
@@ -55,20 +56,20 @@ Result<Row> evaluate_model(const std::string& path, const Options& o, ModelImage
   Result<Evaluation> evaluation = evaluate(model.session, **data, options);
   if (!evaluation.ok()) return evaluation.status().with_context(path);
   const EvaluationSubject subject = {.id = model.id, .precision = model.precision};
-  Row row;
+  EvaluatedModel row;
   row.accuracy = accuracy_record(*evaluation, **data, subject);
   row.predictions = predictions_record(*evaluation, **data, subject);
   row.evaluation = *std::move(evaluation);
   return row;
 }
 
-Result<std::vector<Row>> evaluate_all(const Options& o) {
+Result<std::vector<EvaluatedModel>> evaluate_all(const EvalArguments& o) {
   ModelImages images(o.data);
-  std::vector<Row> rows;
+  std::vector<EvaluatedModel> rows;
   for (const std::string& path : o.models) {
-    PARE_ASSIGN_OR_RETURN(Row row, evaluate_model(path, o, images));
+    PARE_ASSIGN_OR_RETURN(EvaluatedModel row, evaluate_model(path, o, images));
     if (!rows.empty()) {
-      const Row& first = rows.front();
+      const EvaluatedModel& first = rows.front();
       auto comparison = compare_paired(first.evaluation, row.evaluation,
                                        static_cast<int64_t>(row.accuracy.classes.size()));
       if (!comparison.ok()) return comparison.status().with_context(path);
@@ -80,9 +81,9 @@ Result<std::vector<Row>> evaluate_all(const Options& o) {
   return rows;
 }
 
-Status print_json(const std::vector<Row>& rows) {
+Status print_json(const std::vector<EvaluatedModel>& rows) {
   nlohmann::json array = nlohmann::json::array();
-  for (const Row& row : rows) {
+  for (const EvaluatedModel& row : rows) {
     PARE_ASSIGN_OR_RETURN(const Record record, to_record(row.accuracy, current_context()));
     nlohmann::json object = record.fields;
     // The first model stands against itself.
@@ -103,7 +104,7 @@ Status print_json(const std::vector<Row>& rows) {
   return ok_status();
 }
 
-void print_table(const std::vector<Row>& rows) {
+void print_table(const std::vector<EvaluatedModel>& rows) {
   Table table({{"model", Align::kLeft},
                {"computes in", Align::kLeft},
                {"images"},
@@ -114,7 +115,7 @@ void print_table(const std::vector<Row>& rows) {
                {"p"},
                {"worst class", Align::kLeft},
                {"images/s"}});
-  for (const Row& row : rows) {
+  for (const EvaluatedModel& row : rows) {
     const AccuracyRecord& a = row.accuracy;
     std::vector<std::string> cells = {
         a.id.model,
@@ -140,7 +141,7 @@ void print_table(const std::vector<Row>& rows) {
   }
   fmt::print("{}", table.text());
   fmt::print("\ndata: {}\n", rows.front().accuracy.data);
-  for (const Row& row : rows) {
+  for (const EvaluatedModel& row : rows) {
     const ModelIdentity& id = row.accuracy.id;
     if (!id.trained_on.empty()) fmt::print("{}: trained on {}\n", id.model, id.trained_on);
   }
@@ -158,7 +159,7 @@ std::string predictions_text(const Evaluation& evaluation) {
   return text;
 }
 
-Status run(const Options& o) {
+Status run(const EvalArguments& o) {
   if (!o.predictions.empty() && o.models.size() != 1) {
     return invalid_argument(
         fmt::format("--predictions takes the answers of one model, {} are given", o.models.size()));
@@ -168,13 +169,13 @@ Status run(const Options& o) {
   }
   PARE_RETURN_IF_ERROR(check_models(o.models));
   PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
-  PARE_ASSIGN_OR_RETURN(const std::vector<Row> rows, evaluate_all(o));
+  PARE_ASSIGN_OR_RETURN(const std::vector<EvaluatedModel> rows, evaluate_all(o));
   if (!o.predictions.empty()) {
     PARE_RETURN_IF_ERROR(write_file(o.predictions, predictions_text(rows.front().evaluation)));
   }
   if (!o.records.empty()) {
     const Json context = current_context();
-    for (const Row& row : rows) {
+    for (const EvaluatedModel& row : rows) {
       PARE_RETURN_IF_ERROR(append(o.records, row.accuracy, context));
       PARE_RETURN_IF_ERROR(append(o.records, row.predictions, context));
     }
@@ -194,7 +195,7 @@ Command make_eval_command() {
               "  pare eval alexnet.pare alexnet-int8.pare --data cifar-10-batches-bin --json\n"
               "  pare eval mine.onnx --data photos/ --predictions answers.txt",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<EvalArguments>();
             app.add_option("models", o->models,
                            "Models, .onnx, .pare or of the zoo; each is compared with the first")
                 ->required();

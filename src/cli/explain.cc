@@ -20,7 +20,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct ExplainArguments {
   std::string model;
   int64_t batch = 1;
   bool time = false;
@@ -36,7 +36,7 @@ struct Explanation {
   MemoryUse memory;
 };
 
-Result<Explanation> explain(MeasuredModel& model, const Options& o) {
+Result<Explanation> explain(MeasuredModel& model, const ExplainArguments& o) {
   Explanation e;
   PARE_ASSIGN_OR_RETURN(e.layers, model.session.plan(o.batch));
   PARE_ASSIGN_OR_RETURN(e.memory, model.session.memory(o.batch));
@@ -47,7 +47,7 @@ Result<Explanation> explain(MeasuredModel& model, const Options& o) {
   return e;
 }
 
-void print_json(const MeasuredModel& model, const Options& o, const Explanation& e) {
+void print_json(const MeasuredModel& model, const ExplainArguments& o, const Explanation& e) {
   nlohmann::ordered_json layers = nlohmann::ordered_json::array();
   for (size_t i = 0; i < e.layers.size(); ++i) {
     const LayerPlan& l = e.layers[i];
@@ -71,7 +71,7 @@ void print_json(const MeasuredModel& model, const Options& o, const Explanation&
   print_indented(object);
 }
 
-void print_table(const MeasuredModel& model, const Options& o, const Explanation& e) {
+void print_table(const MeasuredModel& model, const ExplainArguments& o, const Explanation& e) {
   std::vector<Column> titles = {
       {"#"},       {"operation", Align::kLeft}, {"kernel", Align::kLeft}, {"MACs"}, {"weights"},
       {"not zero"}};
@@ -108,7 +108,7 @@ void print_table(const MeasuredModel& model, const Options& o, const Explanation
   if (!e.times_us.empty()) fmt::print("time: {} a batch, mean of many\n", duration_text(total));
 }
 
-Status run(Options o) {
+Status run(ExplainArguments o) {
   if (o.session.threads == 0) o.session.threads = available_cores();
   if (o.time) PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));
@@ -132,7 +132,7 @@ Command make_explain_command() {
               "  pare explain vit.onnx --batch 64 --threads 2 --time\n"
               "  pare explain mine.onnx --cpu-level avx2 --json",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<ExplainArguments>();
             app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("--batch", o->batch, "Images in a batch")
                 ->check(whole_number(1, 1 << 16))

@@ -18,7 +18,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct ImportArguments {
   std::string input;
   std::string output;
   std::string model;
@@ -50,7 +50,7 @@ Result<std::vector<std::string>> read_classes(const std::string& path) {
   return names;
 }
 
-Result<ImportedModel> import_named(const Options& o) {
+Result<ImportedModel> import_named(const ImportArguments& o) {
   PARE_ASSIGN_OR_RETURN(const Safetensors weights, read_safetensors(o.input));
   ImportOptions options;
   options.build.image_size = o.image_size;
@@ -66,14 +66,14 @@ Result<ImportedModel> import_named(const Options& o) {
   return model;
 }
 
-Result<ImportedModel> import_file(const Options& o) {
+Result<ImportedModel> import_file(const ImportArguments& o) {
   PARE_ASSIGN_OR_RETURN(Graph graph, load_model(o.input));
   Result<ImportedModel> model = attach_contract(std::move(graph), o.contract);
   if (!model.ok()) return model.status().with_context(o.input);
   return model;
 }
 
-Status run(Options o, const CLI::App& app) {
+Status run(ImportArguments o, const CLI::App& app) {
   const bool weights = std::filesystem::path(o.input).extension() == ".safetensors";
   if (weights && o.model.empty()) {
     return invalid_argument(o.input + ": say which model these weights are for with --model");
@@ -119,7 +119,7 @@ Status run(Options o, const CLI::App& app) {
   return ok_status();
 }
 
-void add_contract_options(CLI::App& app, Options& o) {
+void add_contract_options(CLI::App& app, ImportArguments& o) {
   app.add_option("--layout", o.layout, "What the ONNX file's input is: nchw or nhwc")
       ->check(CLI::IsMember({"nchw", "nhwc"}))
       ->capture_default_str();
@@ -162,7 +162,7 @@ Command make_import_command() {
           "  pare import resnet18.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 "
           "--resize 256 --classes names.txt -o resnet18.pare",
       .setup = [](CLI::App& app) -> std::function<Status()> {
-        auto o = std::make_shared<Options>();
+        auto o = std::make_shared<ImportArguments>();
         app.add_option("input", o->input, "Weights (.safetensors) or a model (.onnx, .pare)")
             ->required();
         app.add_option("-o,--output", o->output, "Model to write, .onnx or .pare")->required();

@@ -14,7 +14,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct PackArguments {
   std::string input;
   std::string output;
   bool uncoded = false;
@@ -32,13 +32,13 @@ std::string megabytes(int64_t bytes) {
 }
 
 // `before`: the input's size, which the output may have replaced.
-Status print_sizes(const Options& o, int64_t before) {
+Status print_sizes(const PackArguments& o, int64_t before) {
   PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
   fmt::print("{}: {} -> {}: {}\n", o.input, megabytes(before), o.output, megabytes(after));
   return ok_status();
 }
 
-Status pack(const Options& o) {
+Status pack(const PackArguments& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".pare"));
   PARE_RETURN_IF_ERROR(check_can_write(o.output));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
@@ -47,7 +47,7 @@ Status pack(const Options& o) {
   return print_sizes(o, before);
 }
 
-Status unpack(const Options& o) {
+Status unpack(const PackArguments& o) {
   PARE_RETURN_IF_ERROR(expect_ending(o.input, ".pare"));
   PARE_RETURN_IF_ERROR(expect_ending(o.output, ".onnx"));
   PARE_RETURN_IF_ERROR(check_can_write(o.output));
@@ -67,7 +67,7 @@ Command make_pack_command() {
               "  pare pack alexnet.onnx -o alexnet.pare\n"
               "  pare pack alexnet.pare --uncoded -o mapped.pare",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<PackArguments>();
             app.add_option("input", o->input, "Model, .onnx or .pare, or one of the zoo")
                 ->transform(model_argument())
                 ->required();
@@ -83,7 +83,7 @@ Command make_unpack_command() {
           .summary = "Turn a .pare file back into ONNX, without loss",
           .examples = "  pare unpack alexnet.pare -o alexnet.onnx",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<PackArguments>();
             app.add_option("input", o->input, "Model, .pare, or one of the zoo")
                 ->transform(model_argument())
                 ->required();

@@ -16,7 +16,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct ReportArguments {
   std::vector<std::string> inputs;
   std::string output = "report.html";
   std::string title = ReportOptions{}.title;
@@ -34,7 +34,7 @@ std::string counts(const std::vector<Record>& records) {
   return text;
 }
 
-Status run_report(const Options& options) {
+Status run_report(const ReportArguments& options) {
   if (!options.tables) PARE_RETURN_IF_ERROR(check_can_write(options.output));
   std::vector<Record> records;
   std::vector<std::string> warnings;
@@ -72,7 +72,7 @@ Command make_report_command() {
               "  pare report runs/study-default/records.jsonl -o report.html\n"
               "  pare report ours.jsonl peers.jsonl --tables\n",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto options = std::make_shared<Options>();
+            auto options = std::make_shared<ReportArguments>();
             app.add_option("RECORDS", options->inputs, "Files of records, one JSON object a line")
                 ->required();
             app.add_option("-o,--output", options->output, "The HTML file")->capture_default_str();

@@ -18,7 +18,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct RunArguments {
   std::string model;
   std::vector<std::string> images;
   SessionOptions session;
@@ -110,7 +110,7 @@ Status outcome(const std::vector<Status>& broken, size_t pictures) {
   return corrupt(fmt::format("{} of {} pictures have no answer", broken.size(), pictures));
 }
 
-Status run(const Options& o) {
+Status run(const RunArguments& o) {
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));
   model.graph = {};
   std::vector<Answer> answers;
@@ -140,7 +140,7 @@ Command make_run_command() {
               "  pare run alexnet.pare cat.jpg dog.png\n"
               "  pare run resnet18.onnx *.jpg --top 3 --json",
           .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<Options>();
+            auto o = std::make_shared<RunArguments>();
             app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
             app.add_option("images", o->images, "Pictures, JPEG or PNG, of any size")->required();
             app.add_option("--top", o->top, "Classes shown for each")

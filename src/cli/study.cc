@@ -23,7 +23,7 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-struct Options {
+struct StudyArguments {
   std::string config = "default";
   std::string folder;
   std::string data;
@@ -74,7 +74,8 @@ OrderedJson steps_json(const StudyResult& result) {
   return steps;
 }
 
-Status print_outcome(const Options& o, const StudyConfig& config, const StudyResult& result) {
+Status print_outcome(const StudyArguments& o, const StudyConfig& config,
+                     const StudyResult& result) {
   const std::string report_path = o.folder + "/report.html";
   PARE_ASSIGN_OR_RETURN(const std::string tables, make_text_tables(result.records));
   PARE_ASSIGN_OR_RETURN(const std::string html, make_html_report(result.records));
@@ -94,7 +95,7 @@ Status print_outcome(const Options& o, const StudyConfig& config, const StudyRes
                                                    result.failed, result.steps.size()));
 }
 
-Status run(Options o) {
+Status run(StudyArguments o) {
   PARE_ASSIGN_OR_RETURN(StudyConfig config, load_study_config(o.config));
   // Without training the study leaves out what needs it.
   if (needs_trainer(config) && can_train()) PARE_RETURN_IF_ERROR(hand_over_training());
@@ -136,8 +137,8 @@ Status run(Options o) {
   return ok_status();
 }
 
-std::function<Status()> set_up(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+std::function<Status()> set_up_study(CLI::App& app) {
+  auto o = std::make_shared<StudyArguments>();
   app.add_option("config", o->config,
                  fmt::format("A .toml file or one of {}", fmt::join(builtin_study_names(), ", ")))
       ->capture_default_str();
@@ -160,7 +161,7 @@ Command make_study_command() {
               "  pare study\n"
               "  pare study --dry-run\n"
               "  pare study mine.toml --data photos/ --output results\n",
-          .setup = set_up};
+          .setup = set_up_study};
 }
 
 }  // namespace pare

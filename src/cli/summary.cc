@@ -18,7 +18,7 @@
 namespace pare {
 namespace {
 
-struct Options {
+struct SummaryArguments {
   std::string model;
   ModelOptions build = {.zero_weights = true};
   bool json = false;
@@ -55,7 +55,7 @@ void print_json(const Graph& graph, const Summary& summary) {
   print_indented(object);
 }
 
-Result<Graph> load(const Options& options) {
+Result<Graph> load(const SummaryArguments& options) {
   const auto ending = std::filesystem::path(options.model).extension();
   if (ending != ".onnx" && ending != ".pare") {
     Result<Graph> named = build_model(options.model, options.build);
@@ -69,7 +69,7 @@ Result<Graph> load(const Options& options) {
   return load_model(options.model);
 }
 
-Status run(const Options& options) {
+Status run(const SummaryArguments& options) {
   PARE_ASSIGN_OR_RETURN(const Graph graph, load(options));
   PARE_ASSIGN_OR_RETURN(const Summary summary, summarise(graph));
   if (options.json) {
@@ -91,7 +91,7 @@ Command make_summary_command() {
           "  pare summary vit-b/16 --image-size 384 --classes 1000\n"
           "  pare summary zoo/alexnet.pare --json",
       .setup = [](CLI::App& app) -> std::function<Status()> {
-        auto o = std::make_shared<Options>();
+        auto o = std::make_shared<SummaryArguments>();
         app.add_option("model", o->model, "A model's name (see `pare models`) or file")->required();
         app.add_option("--classes", o->build.classes, "Number of classes of a named model")
             ->check(whole_number(1, 1 << 24));

@@ -12,15 +12,7 @@
 namespace pare {
 namespace {
 
-const std::vector<std::string> kWeights = {"conv1.weight", "conv2.weight", "fc1.weight",
-                                           "fc2.weight"};
-
-Compressed compressed(const Graph& graph, const std::string& recipe,
-                      const CompressContext& context) {
-  auto result = compress(graph, *parse_recipe(recipe), context);
-  EXPECT_TRUE(result.ok()) << recipe << ": " << result.status().message();
-  return result.ok() ? *std::move(result) : Compressed{};
-}
+using toy::compressed;
 
 class FakeTrainer : public Trainer {
  public:
@@ -33,7 +25,7 @@ class FakeTrainer : public Trainer {
     Graph current = graph;
     // "Trains": every weight grows a little; masks hold as they come.
     for (const double progress : {0.0, 0.35, 0.7, 1.0}) {
-      for (const std::string& name : kWeights) {
+      for (const std::string& name : toy::weight_names()) {
         for (float& w : current.initializers[name].mutable_values<float>()) w *= 1.01F;
       }
       if (!options.masks) continue;
@@ -69,14 +61,14 @@ TEST(Finetune, GradualFromTheUnprunedModel) {
   EXPECT_EQ(trainer.seen.seed, 5U);
   EXPECT_EQ(trainer.images, context.train->size());
   // Starts from whole weights, with the unpruned model as the teacher.
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     EXPECT_EQ(count_zeros(*trainer.started_from.find_initializer(name)), 0) << name;
     EXPECT_EQ(to_float_vector(*trainer.teacher.find_initializer(name)),
               to_float_vector(*toy::net().find_initializer(name)));
   }
   // s(p) = 0.8 (1 - (1 - p / 0.7)^3)
   ASSERT_EQ(trainer.masked.size(), 4U);
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     EXPECT_EQ(trainer.masked[0][name], 0) << name;
     EXPECT_NEAR(trainer.masked[1][name], 0.8 * 0.875, 0.01) << name;
     EXPECT_NEAR(trainer.masked[2][name], 0.8, 0.01) << name;
@@ -93,7 +85,7 @@ TEST(Finetune, FromThePrunedModelKeepsItsMasks) {
   const Compressed tuned =
       compressed(toy::net(), "prune:0.5,share=uniform+finetune:1,from=pruned", context);
   const Compressed pruned = compressed(toy::net(), "prune:0.5,share=uniform", {});
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     EXPECT_NEAR(trainer.masked[0][name], 0.5, 0.01);
     const auto before = to_float_vector(*pruned.graph.find_initializer(name));
     const auto after = to_float_vector(*tuned.graph.find_initializer(name));
@@ -111,7 +103,7 @@ TEST(Finetune, ASecondOneGoesOnFromTheFirst) {
   trainer.masked.clear();
   const Compressed twice = compressed(toy::net(), recipe + "+finetune:2", context);
   ASSERT_EQ(trainer.masked.size(), 8U);
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     const auto first = to_float_vector(*once.graph.find_initializer(name));
     EXPECT_EQ(to_float_vector(*trainer.started_from.find_initializer(name)), first) << name;
     EXPECT_NEAR(trainer.masked[4][name], 0.5, 0.01) << name;

@@ -20,17 +20,9 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using toy::compressed;
 using toy::logits;
 using toy::snr_db;
-
-Compressed compressed(const Graph& graph, const std::string& recipe,
-                      const CompressContext& context = toy::context()) {
-  auto parsed = parse_recipe(recipe);
-  EXPECT_TRUE(parsed.ok()) << parsed.status().message();
-  auto result = compress(graph, *parsed, context);
-  EXPECT_TRUE(result.ok()) << recipe << ": " << result.status().message();
-  return result.ok() ? *std::move(result) : Compressed{};
-}
 
 const Node* node_of(const Graph& graph, const std::string& name) {
   for (const Node& node : graph.nodes) {
@@ -280,11 +272,9 @@ TEST(Int8Dynamic, FactorsOfGemmAreKept) {
 int64_t zeros_of(const Graph& graph, const std::string& weight) {
   return count_zeros(*graph.find_initializer(weight));
 }
-const std::vector<std::string> kWeights = {"conv1.weight", "conv2.weight", "fc1.weight",
-                                           "fc2.weight"};
 int64_t all_zeros(const Graph& graph) {
   int64_t zeros = 0;
-  for (const std::string& weight : kWeights) zeros += zeros_of(graph, weight);
+  for (const std::string& weight : toy::weight_names()) zeros += zeros_of(graph, weight);
   return zeros;
 }
 constexpr int64_t kAll = 8 * 27 + 16 * 72 + 32 * 144 + 32 * 4;
@@ -292,7 +282,7 @@ constexpr int64_t kAll = 8 * 27 + 16 * 72 + 32 * 144 + 32 * 4;
 TEST(Prune, UniformTakesTheSameShareOfEachLayer) {
   const Graph graph = toy::net();
   const Compressed pruned = compressed(graph, "prune:0.75,share=uniform", {});
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     const Tensor& before = *graph.find_initializer(name);
     const Tensor& after = *pruned.graph.find_initializer(name);
     EXPECT_EQ(count_zeros(after), before.size() * 3 / 4) << name;
@@ -387,7 +377,7 @@ TEST(Prune, BeyondWhatLayersMayLose) {
 TEST(Round, WeightsBecomeWholeMultiplesOfAScaleAChannel) {
   const Graph graph = toy::net();
   const Compressed rounded = compressed(graph, "round", {});
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     const Tensor& before = *graph.find_initializer(name);
     const Tensor& after = *rounded.graph.find_initializer(name);
     EXPECT_FALSE(find_scaled(before)) << name;
@@ -415,7 +405,7 @@ TEST(Round, ASecondTimeChangesNothing) {
     const Graph once = compressed(toy::net(), first, {}).graph;
     const Compressed twice = compressed(once, "round", {});
     EXPECT_THAT(twice.steps[0].summary, HasSubstr("already")) << first;
-    for (const std::string& name : kWeights) {
+    for (const std::string& name : toy::weight_names()) {
       EXPECT_EQ(to_float_vector(*twice.graph.find_initializer(name)),
                 to_float_vector(*once.find_initializer(name)));
     }
@@ -425,7 +415,7 @@ TEST(Round, ASecondTimeChangesNothing) {
 TEST(Round, SkippedLayersStayAsTheyAre) {
   const Graph graph = toy::net();
   const Compressed rounded = compressed(graph, "round,skip=conv2;fc1.weight", {});
-  for (const std::string& name : kWeights) {
+  for (const std::string& name : toy::weight_names()) {
     const bool skipped = name == "conv2.weight" || name == "fc1.weight";
     EXPECT_EQ(to_float_vector(*rounded.graph.find_initializer(name)) ==
                   to_float_vector(*graph.find_initializer(name)),

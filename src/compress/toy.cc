@@ -120,6 +120,19 @@ CompressContext context(int64_t count) {
   return context;
 }
 
+std::vector<std::string> weight_names() {
+  return {"conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"};
+}
+
+Compressed compressed(const Graph& graph, const std::string& recipe,
+                      const CompressContext& context) {
+  auto parsed = parse_recipe(recipe);
+  EXPECT_TRUE(parsed.ok()) << parsed.status().message();
+  auto result = compress(graph, *parsed, context);
+  EXPECT_TRUE(result.ok()) << recipe << ": " << result.status().message();
+  return result.ok() ? *std::move(result) : Compressed{};
+}
+
 std::vector<float> logits(const Graph& graph, int64_t count) {
   constexpr uint64_t kOtherSeed = 99;
   ForwardOptions options;

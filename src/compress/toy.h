@@ -4,8 +4,10 @@
 #define PARE_COMPRESS_TOY_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "compress/compress.h"
 #include "compress/method.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
@@ -17,11 +19,18 @@ namespace pare::toy {
 // Weights are drawn with the seed, as He et al. 2015 draw them.
 Graph net(uint64_t seed = 1);
 
+// Of its four layers, in order.
+std::vector<std::string> weight_names();
+
 // Images of smooth random patterns, the label depending on their colour.
 std::shared_ptr<const Dataset> images(int64_t count, uint64_t seed = 7);
 
 // A context with those images and few of them drawn.
 CompressContext context(int64_t images = 96);
+
+// The graph after the recipe, which must go well.
+Compressed compressed(const Graph& graph, const std::string& recipe,
+                      const CompressContext& context = context());
 
 // What a graph answers for images that no context has, one after the other.
 std::vector<float> logits(const Graph& graph, int64_t images = 40);

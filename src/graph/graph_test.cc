@@ -4,22 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "graph/cost.h"
+#include "graph/toy.h"
 
 namespace pare {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-Node node(std::string op, std::string name, std::vector<std::string> inputs,
-          std::vector<std::string> outputs) {
-  Node n;
-  n.op = std::move(op);
-  n.name = std::move(name);
-  n.inputs = std::move(inputs);
-  n.outputs = std::move(outputs);
-  return n;
-}
+using toy::node;
 
 // input -> Relu a -> Relu b -> output, in the wrong order, with a branch nobody needs.
 Graph chain() {

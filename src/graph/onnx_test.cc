@@ -14,23 +14,22 @@
 #include "graph/model_file.h"
 #include "graph/opset.h"
 #include "graph/protobuf.h"
+#include "graph/toy.h"
 #include "testing/files.h"
 
 namespace pare {
 namespace {
 
 using ::testing::HasSubstr;
+using toy::count_op;
 namespace fs = std::filesystem;
 
-std::string fixture(const std::string& name) { return testing_files::fixture_path("onnx/" + name); }
+std::string fixture_file(const std::string& name) {
+  return testing_files::fixture_path("onnx/" + name);
+}
 
 std::span<const std::byte> as_bytes(const std::string& text) {
   return std::as_bytes(std::span(text));
-}
-
-int count_op(const Graph& graph, const std::string& op) {
-  return static_cast<int>(std::count_if(graph.nodes.begin(), graph.nodes.end(),
-                                        [&](const Node& node) { return node.op == op; }));
 }
 
 class TemporaryFolder {
@@ -49,7 +48,7 @@ class TemporaryFolder {
 TEST(ReadOnnx, ReadsWhatBothExportersOfPyTorchWrite) {
   // Parameters by hand: residual is 8·3·49+8 + 12·8·9+12 + 12·12·9+12 + 12·8+12 + 12·10+10.
   for (const char* name : {"residual_script.onnx", "residual_dynamo.onnx"}) {
-    const auto graph = read_onnx(fixture(name));
+    const auto graph = read_onnx(fixture_file(name));
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     EXPECT_EQ(count_op(*graph, "Conv"), 4);
     EXPECT_EQ(graph->parameter_count(), 1184 + 876 + 1308 + 108 + 130);
@@ -60,19 +59,19 @@ TEST(ReadOnnx, ReadsWhatBothExportersOfPyTorchWrite) {
   }
   for (const char* name : {"vit_script.onnx", "vit_dynamo.onnx", "plain_vit_erf_script.onnx",
                            "plain_vit_tanh_dynamo.onnx", "alex_script.onnx", "alex_dynamo.onnx"}) {
-    const auto graph = read_onnx(fixture(name));
+    const auto graph = read_onnx(fixture_file(name));
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     EXPECT_EQ(graph->outputs[0].shape, (Shape{kDynamic, 10})) << name;
   }
   for (const char* name : {"vit_fixed_script.onnx", "vit_fixed_dynamo.onnx"}) {
-    const auto graph = read_onnx(fixture(name));
+    const auto graph = read_onnx(fixture_file(name));
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     EXPECT_EQ(graph->outputs[0].shape, (Shape{2, 10})) << name;
   }
 }
 
 TEST(ReadOnnx, UnfoldedBatchNormAndConstantNodesAreRead) {
-  const auto graph = read_onnx(fixture("residual_unfolded.onnx"));
+  const auto graph = read_onnx(fixture_file("residual_unfolded.onnx"));
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   EXPECT_EQ(count_op(*graph, "BatchNormalization"), 4);
   EXPECT_EQ(count_op(*graph, "Constant"), 0);
@@ -94,7 +93,7 @@ TEST(ReadOnnx, EveryElementTypeHoweverItIsStored) {
       {"int4", {-8, 7, 5}},
       {"uint4", {0, 15, 5}}};
   for (const char* name : {"storage_raw.onnx", "storage_typed.onnx", "storage_external.onnx"}) {
-    const auto graph = read_onnx(fixture(name));
+    const auto graph = read_onnx(fixture_file(name));
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     ASSERT_EQ(graph->initializers.size(), expected.size());
     for (const auto& [type, values] : expected) {
@@ -156,7 +155,7 @@ std::vector<fs::path> data_files(const std::string& folder) {
 TEST(WriteOnnx, WhatIsWrittenIsReadBack) {
   TemporaryFolder folder;
   for (const char* name : {"vit_script.onnx", "storage_raw.onnx", "residual_unfolded.onnx"}) {
-    auto graph = read_onnx(fixture(name));
+    auto graph = read_onnx(fixture_file(name));
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     graph->metadata["trained"] = "not at all";
     graph->contract = {.channels = 3,
@@ -187,7 +186,7 @@ TEST(WriteOnnx, WhatIsWrittenIsReadBack) {
 TEST(WriteOnnx, OtherWeightsNeverTakeTheNameOfThoseBefore) {
   TemporaryFolder folder;
   const std::string path = folder / "model.onnx";
-  auto graph = read_onnx(fixture("vit_script.onnx"));
+  auto graph = read_onnx(fixture_file("vit_script.onnx"));
   ASSERT_TRUE(graph.ok()) << graph.status().message();
   const auto write = [&] {
     EXPECT_TRUE(write_onnx(*graph, path, {.external_data = true}).ok());
@@ -210,13 +209,13 @@ TEST(WriteOnnx, OtherWeightsNeverTakeTheNameOfThoseBefore) {
 }
 
 TEST(WriteOnnx, SameGraphSameBytes) {
-  const auto graph = read_onnx(fixture("vit_dynamo.onnx"));
+  const auto graph = read_onnx(fixture_file("vit_dynamo.onnx"));
   ASSERT_TRUE(graph.ok());
   EXPECT_EQ(*serialise_onnx(*graph), *serialise_onnx(*graph));
 }
 
 TEST(WriteOnnx, RefusesInternalOperatorsAndUnwritablePlaces) {
-  auto graph = read_onnx(fixture("alex_script.onnx"));
+  auto graph = read_onnx(fixture_file("alex_script.onnx"));
   ASSERT_TRUE(graph.ok());
   EXPECT_THAT(write_onnx(*graph, "/nonexistent/folder/x.onnx").message(),
               HasSubstr("/nonexistent/folder/x.onnx"));
@@ -380,7 +379,7 @@ TEST(ReadOnnx, RefusesABrokenContract) {
 }
 
 TEST(ReadOnnx, EveryTruncationFailsCleanly) {
-  const std::string bytes = *read_text_file(fixture("storage_typed.onnx"));
+  const std::string bytes = *read_text_file(fixture_file("storage_typed.onnx"));
   int read = 0;
   for (size_t size = 0; size < bytes.size(); ++size) {
     read += parse_onnx(as_bytes(bytes.substr(0, size)), "").ok() ? 1 : 0;

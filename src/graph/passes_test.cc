@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "graph/onnx.h"
+#include "graph/toy.h"
 #include "testing/files.h"
 
 namespace pare {
@@ -16,12 +17,9 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using toy::count_op;
+using toy::node;
 using Ints = std::vector<int64_t>;
-
-int count_op(const Graph& graph, const std::string& op) {
-  return static_cast<int>(std::count_if(graph.nodes.begin(), graph.nodes.end(),
-                                        [&](const Node& node) { return node.op == op; }));
-}
 
 const Node* find_op(const Graph& graph, const std::string& op) {
   const auto it = std::find_if(graph.nodes.begin(), graph.nodes.end(),
@@ -40,15 +38,6 @@ Graph checked(Result<Graph> graph) {
   if (!graph.ok()) return {};
   EXPECT_TRUE(check_graph(*graph).ok()) << check_graph(*graph).message();
   return *std::move(graph);
-}
-
-Node node(std::string op, std::string name, std::vector<std::string> inputs,
-          std::vector<std::string> outputs, std::map<std::string, Attribute> attributes = {}) {
-  return {.op = std::move(op),
-          .name = std::move(name),
-          .inputs = std::move(inputs),
-          .outputs = std::move(outputs),
-          .attributes = std::move(attributes)};
 }
 
 Tensor floats(Shape shape, const std::vector<float>& values) {

@@ -18,14 +18,9 @@ namespace {
 using measure_toy::images;
 using measure_toy::many_images;
 using measure_toy::pixel_model;
+using measure_toy::session_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-Session session_of(const Graph& graph) {
-  auto session = Session::from_graph(graph, {.threads = 2});
-  EXPECT_TRUE(session.ok()) << session.status().message();
-  return *std::move(session);
-}
 
 // As `pare run` prepares pictures: straight to the size, unless the contract speaks of a crop.
 TEST(ModelImages, FollowTheContractOrTheInput) {

@@ -17,13 +17,8 @@ namespace {
 
 using measure_toy::many_images;
 using measure_toy::pixel_model;
+using measure_toy::session_of;
 using testing::HasSubstr;
-
-Session session_of(const Graph& graph) {
-  auto session = Session::from_graph(graph, {.threads = 1});
-  EXPECT_TRUE(session.ok()) << session.status().message();
-  return *std::move(session);
-}
 
 TEST(Rotation, EveryImageInTurnRoundAndRound) {
   const auto data = many_images(10);

@@ -2,11 +2,15 @@
 #ifndef PARE_MEASURE_TOY_H_
 #define PARE_MEASURE_TOY_H_
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "pare/session.h"
 
 #include "data/memory_dataset.h"
 #include "graph/graph.h"
@@ -56,6 +60,12 @@ inline std::shared_ptr<const Dataset> images(std::vector<uint8_t> pixels,
   auto data = MemoryDataset::create({3, 1, 2}, std::move(pixels), std::move(labels),
                                     std::move(classes), "toys");
   return data.ok() ? *data : nullptr;
+}
+
+inline Session session_of(const Graph& graph) {
+  auto session = Session::from_graph(graph, {.threads = 2});
+  EXPECT_TRUE(session.ok()) << session.status().message();
+  return *std::move(session);
 }
 
 // `count` images of bytes that repeat only after a long time, labelled 0, 1, … 5, 0, …
