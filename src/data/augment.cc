@@ -12,54 +12,23 @@
 namespace pare {
 namespace {
 
-// Everything that is drawn for one image, in this order, whether used or not: switching one kind of
-// augmentation on does not change what the others draw.
-struct Draw {
-  int64_t dx, dy;
-  bool mirrored;
-  float angle, shift_x, shift_y, scale;
-  float brightness, contrast, saturation;
-  int64_t hole_x, hole_y;
-};
-
-Draw draw_for(const AugmentOptions& o, const AugmentKey& key, const ImageShape& shape) {
-  Rng rng(key.seed, RngPurpose::kAugment, static_cast<uint64_t>(key.index),
-          static_cast<uint32_t>(key.epoch));
-  Draw d{};
-  const auto offsets = static_cast<uint64_t>(2 * o.crop_padding + 1);
-  d.dx = static_cast<int64_t>(rng.below(offsets)) - o.crop_padding;
-  d.dy = static_cast<int64_t>(rng.below(offsets)) - o.crop_padding;
-  d.mirrored = rng.bernoulli(0.5F) && o.flip;
-  d.angle = rng.uniform(-1.0F, 1.0F) * o.rotate_degrees * std::numbers::pi_v<float> / 180.0F;
-  d.shift_x = rng.uniform(-1.0F, 1.0F) * o.shift * static_cast<float>(shape.width);
-  d.shift_y = rng.uniform(-1.0F, 1.0F) * o.shift * static_cast<float>(shape.height);
-  d.scale = 1.0F + rng.uniform(-1.0F, 1.0F) * o.scale;
-  d.brightness = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
-  d.contrast = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
-  d.saturation = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
-  d.hole_x = static_cast<int64_t>(rng.below(static_cast<uint64_t>(shape.width)));
-  d.hole_y = static_cast<int64_t>(rng.below(static_cast<uint64_t>(shape.height)));
-  return d;
-}
-
-uint8_t fill_of(const AugmentOptions& o, int64_t channel) {
-  return o.fill[static_cast<size_t>(channel % 3)];
-}
+uint8_t fill_of(const PixelWork& work, int64_t channel) { return work.fill[channel % 3]; }
 
 // dst(y, x) = src(y + dy, x' + dx), x' mirrored or not.
-void crop_and_flip(const AugmentOptions& o, const Draw& d, const ImageShape& s, const uint8_t* src,
-                   uint8_t* dst) {
+void crop_and_flip(const PixelWork& work, const ImageDraw& d, const ImageShape& s,
+                   const uint8_t* src, uint8_t* dst) {
   const int64_t first = std::max<int64_t>(0, -d.dx);
-  const int64_t last = std::min(s.width, s.width - d.dx);  // columns first … last-1 are inside
+  const int64_t last =
+      std::min<int64_t>(s.width, s.width - d.dx);  // columns first … last-1 are inside
   for (int64_t c = 0; c < s.channels; ++c) {
     for (int64_t y = 0; y < s.height; ++y) {
       uint8_t* row = dst + (c * s.height + y) * s.width;
-      std::memset(row, fill_of(o, c), static_cast<size_t>(s.width));
+      std::memset(row, fill_of(work, c), static_cast<size_t>(s.width));
       const int64_t from_y = y + d.dy;
       if (from_y < 0 || from_y >= s.height || last <= first) continue;
       const uint8_t* from = src + (c * s.height + from_y) * s.width;
       std::memcpy(row + first, from + first + d.dx, static_cast<size_t>(last - first));
-      if (d.mirrored) std::reverse(row, row + s.width);
+      if (d.mirrored != 0) std::reverse(row, row + s.width);
     }
   }
 }
@@ -94,23 +63,21 @@ struct Taps {
 };
 
 // The inverse map: a point of the result, from the centre, is turned, scaled and shifted back.
-void affine(const AugmentOptions& o, const Draw& d, const ImageShape& s, const uint8_t* src,
+void affine(const PixelWork& work, const ImageDraw& d, const ImageShape& s, const uint8_t* src,
             uint8_t* dst) {
   const float cx = static_cast<float>(s.width - 1) / 2.0F;
   const float cy = static_cast<float>(s.height - 1) / 2.0F;
-  const float cosine = std::cos(d.angle) / d.scale;
-  const float sine = std::sin(d.angle) / d.scale;
   const int64_t plane = s.height * s.width;
   for (int64_t y = 0; y < s.height; ++y) {
     for (int64_t x = 0; x < s.width; ++x) {
-      const int64_t column = (d.mirrored ? s.width - 1 - x : x) + d.dx;
+      const int64_t column = (d.mirrored != 0 ? s.width - 1 - x : x) + d.dx;
       const float u = static_cast<float>(column) - cx - d.shift_x;
       const float v = static_cast<float>(y + d.dy) - cy - d.shift_y;
-      const auto fx = static_cast<int64_t>(std::lrint((cosine * u + sine * v + cx) * 256.0F));
-      const auto fy = static_cast<int64_t>(std::lrint((cosine * v - sine * u + cy) * 256.0F));
+      const auto fx = static_cast<int64_t>(std::lrint((d.cosine * u + d.sine * v + cx) * 256.0F));
+      const auto fy = static_cast<int64_t>(std::lrint((d.cosine * v - d.sine * u + cy) * 256.0F));
       const Taps taps{fx >> 8, fy >> 8, static_cast<int>(fx & 255), static_cast<int>(fy & 255)};
       for (int64_t c = 0; c < s.channels; ++c) {
-        dst[c * plane + y * s.width + x] = taps.sample(src + c * plane, s, fill_of(o, c));
+        dst[c * plane + y * s.width + x] = taps.sample(src + c * plane, s, fill_of(work, c));
       }
     }
   }
@@ -121,7 +88,7 @@ uint8_t to_byte(float x) {
 }
 
 // Three channels; the formula of augment.h with ITU-R BT.601 grey.
-void colour(const Draw& d, const ImageShape& s, uint8_t* pixels) {
+void colour(const ImageDraw& d, const ImageShape& s, uint8_t* pixels) {
   const int64_t plane = s.height * s.width;
   uint8_t* r = pixels;
   uint8_t* g = pixels + plane;
@@ -148,14 +115,14 @@ void colour(const Draw& d, const ImageShape& s, uint8_t* pixels) {
   }
 }
 
-void cutout(const AugmentOptions& o, const Draw& d, const ImageShape& s, uint8_t* pixels) {
-  const int64_t left = std::max<int64_t>(0, d.hole_x - o.cutout / 2);
-  const int64_t top = std::max<int64_t>(0, d.hole_y - o.cutout / 2);
-  const int64_t right = std::min(s.width, d.hole_x - o.cutout / 2 + o.cutout);
-  const int64_t bottom = std::min(s.height, d.hole_y - o.cutout / 2 + o.cutout);
+void cutout(const PixelWork& work, const ImageDraw& d, const ImageShape& s, uint8_t* pixels) {
+  const int64_t left = std::max<int64_t>(0, d.hole_x - work.cutout / 2);
+  const int64_t top = std::max<int64_t>(0, d.hole_y - work.cutout / 2);
+  const int64_t right = std::min<int64_t>(s.width, d.hole_x - work.cutout / 2 + work.cutout);
+  const int64_t bottom = std::min<int64_t>(s.height, d.hole_y - work.cutout / 2 + work.cutout);
   for (int64_t c = 0; c < s.channels; ++c) {
     for (int64_t y = top; y < bottom; ++y) {
-      std::memset(pixels + (c * s.height + y) * s.width + left, fill_of(o, c),
+      std::memset(pixels + (c * s.height + y) * s.width + left, fill_of(work, c),
                   static_cast<size_t>(right - left));
     }
   }
@@ -171,21 +138,20 @@ void mix_pair(int w, uint8_t* a, uint8_t* b, int64_t count) {
   }
 }
 
-struct Rectangle {
-  int64_t left, top, right, bottom;
-};
-
-Rectangle draw_rectangle(Rng& rng, float area_share, const ImageShape& s) {
+// Puts a square of about `area_share` of the image, cut to it, into the draw.
+void draw_rectangle(Rng& rng, float area_share, const ImageShape& s, BatchDraw& draw) {
   const float side = std::sqrt(area_share);
   const auto w = std::lrint(side * static_cast<float>(s.width));
   const auto h = std::lrint(side * static_cast<float>(s.height));
   const auto x = static_cast<int64_t>(rng.below(static_cast<uint64_t>(s.width)));
   const auto y = static_cast<int64_t>(rng.below(static_cast<uint64_t>(s.height)));
-  return {std::max<int64_t>(0, x - w / 2), std::max<int64_t>(0, y - h / 2),
-          std::min<int64_t>(s.width, x - w / 2 + w), std::min<int64_t>(s.height, y - h / 2 + h)};
+  draw.left = static_cast<int32_t>(std::max<int64_t>(0, x - w / 2));
+  draw.top = static_cast<int32_t>(std::max<int64_t>(0, y - h / 2));
+  draw.right = static_cast<int32_t>(std::min<int64_t>(s.width, x - w / 2 + w));
+  draw.bottom = static_cast<int32_t>(std::min<int64_t>(s.height, y - h / 2 + h));
 }
 
-void swap_rectangle(const Rectangle& r, const ImageShape& s, uint8_t* a, uint8_t* b) {
+void swap_rectangle(const BatchDraw& r, const ImageShape& s, uint8_t* a, uint8_t* b) {
   for (int64_t c = 0; c < s.channels; ++c) {
     for (int64_t y = r.top; y < r.bottom; ++y) {
       const int64_t row = (c * s.height + y) * s.width;
@@ -196,54 +162,102 @@ void swap_rectangle(const Rectangle& r, const ImageShape& s, uint8_t* a, uint8_t
 
 }  // namespace
 
-void augment_image(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape,
-                   std::span<const uint8_t> src, std::span<uint8_t> dst) {
-  const Draw d = draw_for(options, key, shape);
-  if (options.rotate_degrees != 0 || options.shift != 0 || options.scale != 0) {
-    affine(options, d, shape, src.data(), dst.data());
-  } else if (options.crop_padding != 0 || options.flip) {
-    crop_and_flip(options, d, shape, src.data(), dst.data());
-  } else {
-    std::memcpy(dst.data(), src.data(), static_cast<size_t>(shape.size()));
-  }
-  if (options.colour != 0 && shape.channels == 3) colour(d, shape, dst.data());
-  if (options.cutout != 0) cutout(options, d, shape, dst.data());
+// Everything is drawn in this order, whether used or not: switching one kind of augmentation on
+// does not change what the others draw.
+ImageDraw draw_image(const AugmentOptions& o, const AugmentKey& key, const ImageShape& shape) {
+  Rng rng(key.seed, RngPurpose::kAugment, static_cast<uint64_t>(key.index),
+          static_cast<uint32_t>(key.epoch));
+  ImageDraw d{};
+  const auto offsets = static_cast<uint64_t>(2 * o.crop_padding + 1);
+  d.dx = static_cast<int32_t>(static_cast<int64_t>(rng.below(offsets)) - o.crop_padding);
+  d.dy = static_cast<int32_t>(static_cast<int64_t>(rng.below(offsets)) - o.crop_padding);
+  d.mirrored = rng.bernoulli(0.5F) && o.flip ? 1 : 0;
+  const float angle =
+      rng.uniform(-1.0F, 1.0F) * o.rotate_degrees * std::numbers::pi_v<float> / 180.0F;
+  d.shift_x = rng.uniform(-1.0F, 1.0F) * o.shift * static_cast<float>(shape.width);
+  d.shift_y = rng.uniform(-1.0F, 1.0F) * o.shift * static_cast<float>(shape.height);
+  const float scale = 1.0F + rng.uniform(-1.0F, 1.0F) * o.scale;
+  d.cosine = std::cos(angle) / scale;
+  d.sine = std::sin(angle) / scale;
+  d.brightness = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
+  d.contrast = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
+  d.saturation = 1.0F + rng.uniform(-1.0F, 1.0F) * o.colour;
+  d.hole_x = static_cast<int32_t>(rng.below(static_cast<uint64_t>(shape.width)));
+  d.hole_y = static_cast<int32_t>(rng.below(static_cast<uint64_t>(shape.height)));
+  return d;
 }
 
-// Image i is paired with image count-1-i: the order is random already, and pairs can be mixed in
-// place.
-void mix_batch(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape,
-               std::span<uint8_t> pixels, std::span<const int32_t> labels, MixedLabels& mixed) {
-  const size_t count = labels.size();
-  mixed.labels.assign(labels.begin(), labels.end());
-  mixed.weights.assign(count, 0.0F);
+BatchDraw draw_batch(const AugmentOptions& options, const AugmentKey& key,
+                     const ImageShape& shape) {
+  BatchDraw draw{};
   Rng rng(key.seed, RngPurpose::kMix, static_cast<uint64_t>(key.index),
           static_cast<uint32_t>(key.epoch));
   const bool mixup_on = options.mixup_alpha > 0;
   const bool cutmix_on = options.cutmix_alpha > 0;
-  if ((!mixup_on && !cutmix_on) || !rng.bernoulli(options.mix_probability)) return;
+  if ((!mixup_on && !cutmix_on) || !rng.bernoulli(options.mix_probability)) return draw;
   const bool use_mixup = mixup_on && (!cutmix_on || rng.bernoulli(0.5F));
   const float alpha = use_mixup ? options.mixup_alpha : options.cutmix_alpha;
   const float share = rng.beta(alpha, alpha);
+  draw.kind = use_mixup ? BatchDraw::kMixup : BatchDraw::kCutMix;
   // The labels get exactly the weights that the pixels got: 1/256 steps, or the clipped area.
-  const auto w = static_cast<int>(std::lrint(share * 256.0F));
-  const Rectangle area = draw_rectangle(rng, 1.0F - share, shape);
-  const float weight =
-      use_mixup ? static_cast<float>(256 - w) / 256.0F
-                : static_cast<float>((area.right - area.left) * (area.bottom - area.top)) /
-                      static_cast<float>(shape.height * shape.width);
+  draw.own = static_cast<int32_t>(std::lrint(share * 256.0F));
+  draw_rectangle(rng, 1.0F - share, shape, draw);
+  const int32_t area = (draw.right - draw.left) * (draw.bottom - draw.top);
+  draw.weight = use_mixup
+                    ? static_cast<float>(256 - draw.own) / 256.0F
+                    : static_cast<float>(area) / static_cast<float>(shape.height * shape.width);
+  return draw;
+}
+
+PixelWork pixel_work(const AugmentOptions& o, const ImageShape& shape) {
+  PixelWork work{};
+  work.affine = o.rotate_degrees != 0 || o.shift != 0 || o.scale != 0 ? 1 : 0;
+  work.crop = o.crop_padding != 0 || o.flip ? 1 : 0;
+  work.colour = o.colour != 0 && shape.channels == 3 ? 1 : 0;
+  work.cutout = static_cast<int32_t>(o.cutout);
+  std::copy(o.fill.begin(), o.fill.end(), work.fill);
+  return work;
+}
+
+void augment_image(const PixelWork& work, const ImageDraw& draw, const ImageShape& shape,
+                   std::span<const uint8_t> src, std::span<uint8_t> dst) {
+  if (work.affine != 0) {
+    affine(work, draw, shape, src.data(), dst.data());
+  } else if (work.crop != 0) {
+    crop_and_flip(work, draw, shape, src.data(), dst.data());
+  } else {
+    std::memcpy(dst.data(), src.data(), static_cast<size_t>(shape.size()));
+  }
+  if (work.colour != 0) colour(draw, shape, dst.data());
+  if (work.cutout != 0) cutout(work, draw, shape, dst.data());
+}
+
+// The order is random already, and pairs can be mixed in place.
+void mix_pixels(const BatchDraw& draw, const ImageShape& shape, std::span<uint8_t> pixels) {
+  if (draw.kind == BatchDraw::kNone) return;
+  const auto image = static_cast<size_t>(shape.size());
+  const size_t count = pixels.size() / image;
   for (size_t i = 0; i < count / 2; ++i) {
-    const size_t j = count - 1 - i;
-    uint8_t* a = pixels.data() + static_cast<int64_t>(i) * shape.size();
-    uint8_t* b = pixels.data() + static_cast<int64_t>(j) * shape.size();
-    if (use_mixup) {
-      mix_pair(w, a, b, shape.size());
+    uint8_t* a = pixels.data() + i * image;
+    uint8_t* b = pixels.data() + (count - 1 - i) * image;
+    if (draw.kind == BatchDraw::kMixup) {
+      mix_pair(draw.own, a, b, shape.size());
     } else {
-      swap_rectangle(area, shape, a, b);
+      swap_rectangle(draw, shape, a, b);
     }
-    mixed.labels[i] = labels[j];
-    mixed.labels[j] = labels[i];
-    mixed.weights[i] = mixed.weights[j] = weight;
+  }
+}
+
+void mix_labels(const BatchDraw& draw, std::span<const int32_t> labels, MixedLabels& mixed) {
+  const size_t count = labels.size();
+  mixed.labels.assign(labels.begin(), labels.end());
+  mixed.weights.assign(count, 0.0F);
+  if (draw.kind == BatchDraw::kNone) return;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t partner = count - 1 - i;
+    if (partner == i) continue;  // the middle one of an odd number stays as it is
+    mixed.labels[i] = labels[partner];
+    mixed.weights[i] = draw.weight;
   }
 }
 

@@ -1,5 +1,6 @@
-// Augmentation of uint8 CHW images on the CPU, one pass over the pixels for all geometry and one
-// for colour and cutout.
+// Augmentation of uint8 CHW images: what is drawn, and the work on the pixels on the CPU, one pass
+// for all geometry and one for colour and cutout. A GPU does the same work to the same bits
+// (train/cuda/augment.cu).
 //
 // What happens to an image is drawn from (seed, epoch, the image's position in the data set), and
 // what happens to a batch from (seed, epoch, the batch's number): never from a shared stream, so
@@ -23,6 +24,7 @@
 #include <span>
 #include <vector>
 
+#include "data/augment_draw.h"
 #include "data/dataset.h"
 
 namespace pare {
@@ -52,8 +54,16 @@ struct AugmentKey {
   int64_t index = 0;  // the image's position in the data set, or the batch's number
 };
 
+// What happens to one image, and to a batch: pure functions of options and key. A thousand images
+// take a quarter of a millisecond.
+ImageDraw draw_image(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape);
+BatchDraw draw_batch(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape);
+
+// What the options ask of the pixels of every image.
+PixelWork pixel_work(const AugmentOptions& options, const ImageShape& shape);
+
 // Augments one image: crop, flip, affine, colour, cutout. `src` and `dst` must not overlap.
-void augment_image(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape,
+void augment_image(const PixelWork& work, const ImageDraw& draw, const ImageShape& shape,
                    std::span<const uint8_t> src, std::span<uint8_t> dst);
 
 // The second label of each image of a mixed batch and its weight: the target is (1 - weight) on
@@ -63,9 +73,10 @@ struct MixedLabels {
   std::vector<float> weights;
 };
 
-// Mixes a batch in place, or leaves it (weights 0, mixed labels equal to labels).
-void mix_batch(const AugmentOptions& options, const AugmentKey& key, const ImageShape& shape,
-               std::span<uint8_t> pixels, std::span<const int32_t> labels, MixedLabels& mixed);
+// Mixes the pixels of a batch in place, or leaves them.
+void mix_pixels(const BatchDraw& draw, const ImageShape& shape, std::span<uint8_t> pixels);
+// The labels to go with it; for a batch that is not mixed, weights 0 and the labels themselves.
+void mix_labels(const BatchDraw& draw, std::span<const int32_t> labels, MixedLabels& mixed);
 
 // Values out of range are named (kInvalidArgument).
 Status check_augment(const AugmentOptions& options, const ImageShape& shape);

@@ -27,7 +27,10 @@ double seconds_since(Clock::time_point begin) {
 class Loader::Impl {
  public:
   Impl(std::shared_ptr<const Dataset> data, const LoaderOptions& options)
-      : data_(std::move(data)), options_(options), shape_(data_->image_shape()) {
+      : data_(std::move(data)),
+        options_(options),
+        shape_(data_->image_shape()),
+        work_(pixel_work(options.augment, shape_)) {
     options_.batch_size = std::min(options_.batch_size, data_->size());
     batches_per_epoch_ = options_.drop_last
                              ? data_->size() / options_.batch_size
@@ -129,24 +132,29 @@ class Loader::Impl {
     const auto count = static_cast<size_t>(batch.count);
     batch.images.resize(count);
     batch.labels.resize(count);
-    batch.pixels.resize(count * static_cast<size_t>(shape_.size()));
+    batch.pixels.resize(options_.pixels ? count * image.size() : 0);
+    batch.draws.resize(count);
     for (size_t i = 0; i < count; ++i) {
       const size_t at = static_cast<size_t>(first) + i;
       const int64_t position = order == nullptr ? static_cast<int64_t>(at) : (*order)[at];
       batch.images[i] = position;
       batch.labels[i] = data_->label(position);
+      batch.draws[i] = draw_image(options_.augment, {options_.seed, batch.epoch, position}, shape_);
+      if (!options_.pixels) continue;
       PARE_RETURN_IF_ERROR(data_->read_image(position, image));
-      augment_image(options_.augment, {options_.seed, batch.epoch, position}, shape_, image,
+      augment_image(work_, batch.draws[i], shape_, image,
                     std::span(batch.pixels).subspan(i * image.size(), image.size()));
     }
-    mix_batch(options_.augment, {options_.seed, batch.epoch, batch.index}, shape_, batch.pixels,
-              batch.labels, batch.mixed);
+    batch.mix = draw_batch(options_.augment, {options_.seed, batch.epoch, batch.index}, shape_);
+    mix_pixels(batch.mix, shape_, batch.pixels);
+    mix_labels(batch.mix, batch.labels, batch.mixed);
     return ok_status();
   }
 
   std::shared_ptr<const Dataset> data_;
   LoaderOptions options_;
   ImageShape shape_;
+  PixelWork work_;
   int64_t batches_per_epoch_ = 0;
 
   mutable std::mutex mutex_;

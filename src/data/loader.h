@@ -30,18 +30,23 @@ struct LoaderOptions {
   int prefetch = 4;   // batches held ready
   int64_t epoch = 0;  // where to begin: a resumed run's position
   int64_t batch = 0;
+  // false: only what is drawn, for pixels that are made elsewhere; no image is read.
+  bool pixels = true;
 };
 
 struct Batch {
   int64_t epoch = 0;
   int64_t index = 0;            // of the batch in its epoch
   int64_t count = 0;            // images
-  std::vector<uint8_t> pixels;  // count × C × H × W
+  std::vector<uint8_t> pixels;  // count × C × H × W; empty if only draws were asked for
   std::vector<int32_t> labels;
   // mixup and CutMix: the target is (1 - weight) on the label and weight on the mixed label.
   // Without mixing the weights are 0 and the labels the same.
   MixedLabels mixed;
   std::vector<int64_t> images;  // positions in the data set
+  // What was drawn for the images and the batch.
+  std::vector<ImageDraw> draws;
+  BatchDraw mix = {};
 };
 
 struct LoaderStats {

@@ -178,12 +178,45 @@ TEST(Loader, StatsSeparateTheSlowSide) {
   EXPECT_GT(stats.worker_wait_s, stats.worker_busy_s);
 }
 
+TEST(Loader, DrawsAloneAreThoseThatThePixelsGet) {
+  const auto data = toys(24);
+  LoaderOptions options = {.batch_size = 8, .seed = 5};
+  options.augment.crop_padding = 2;
+  options.augment.flip = true;
+  options.augment.rotate_degrees = 20;
+  options.augment.colour = 0.3F;
+  options.augment.cutout = 3;
+  options.augment.cutmix_alpha = 1;
+  const auto whole = Loader::create(data, options).value();
+  options.pixels = false;
+  const auto draws = Loader::create(data, options).value();
+  const PixelWork work = pixel_work(options.augment, kShape);
+  Batch expected;
+  Batch batch;
+  for (int k = 0; k < 6; ++k) {
+    ASSERT_TRUE(whole->next(expected).ok());
+    ASSERT_TRUE(draws->next(batch).ok());
+    EXPECT_TRUE(batch.pixels.empty());
+    EXPECT_EQ(batch.images, expected.images);
+    EXPECT_EQ(batch.mixed.labels, expected.mixed.labels);
+    EXPECT_EQ(batch.mixed.weights, expected.mixed.weights);
+    std::vector<uint8_t> pixels(expected.pixels.size());
+    for (size_t i = 0; i < batch.images.size(); ++i) {
+      augment_image(work, batch.draws[i], kShape, data->image(batch.images[i]),
+                    std::span(pixels).subspan(i * 192, 192));
+    }
+    mix_pixels(batch.mix, kShape, pixels);
+    EXPECT_EQ(pixels, expected.pixels);
+  }
+}
+
 // Augmentation of a single image.
 
 std::vector<uint8_t> augmented(const AugmentOptions& options, int64_t index,
                                std::span<const uint8_t> image) {
   std::vector<uint8_t> result(static_cast<size_t>(kShape.size()));
-  augment_image(options, {.seed = 3, .epoch = 1, .index = index}, kShape, image, result);
+  const ImageDraw draw = draw_image(options, {.seed = 3, .epoch = 1, .index = index}, kShape);
+  augment_image(pixel_work(options, kShape), draw, kShape, image, result);
   return result;
 }
 
@@ -320,7 +353,9 @@ TEST(Mix, WeightsOfLabelsAreThoseOfPixels) {
       std::fill(pixels.begin() + 384, pixels.end(), uint8_t{255});
       const std::vector<int32_t> labels{0, 1, 2};
       MixedLabels mixed;
-      mix_batch(options, {.seed = 1, .epoch = 0, .index = k}, kShape, pixels, labels, mixed);
+      const BatchDraw draw = draw_batch(options, {.seed = 1, .epoch = 0, .index = k}, kShape);
+      mix_pixels(draw, kShape, pixels);
+      mix_labels(draw, labels, mixed);
       EXPECT_THAT(mixed.labels, ElementsAre(2, 1, 0));
       EXPECT_EQ(mixed.weights[0], mixed.weights[2]);
       EXPECT_EQ(mixed.weights[1], 0.0F);
@@ -344,11 +379,8 @@ TEST(Mix, HappensAsOftenAsAsked) {
   options.mix_probability = 0.25F;
   int mixed_batches = 0;
   for (int64_t k = 0; k < 400; ++k) {
-    std::vector<uint8_t> pixels(2 * 192);
-    const std::vector<int32_t> labels{0, 1};
-    MixedLabels mixed;
-    mix_batch(options, {.seed = 1, .epoch = 2, .index = k}, kShape, pixels, labels, mixed);
-    if (mixed.labels[0] == 1) ++mixed_batches;
+    const BatchDraw draw = draw_batch(options, {.seed = 1, .epoch = 2, .index = k}, kShape);
+    if (draw.kind != BatchDraw::kNone) ++mixed_batches;
   }
   EXPECT_NEAR(mixed_batches, 100, 35);
 }
