@@ -32,8 +32,8 @@ set_target_properties(Torch::c10 PROPERTIES
 # After the system's own folders (-idirafter), for the wheel brings a fmt of its own and ours must
 # win; warnings in these headers are nobody's business here.
 target_compile_options(Torch::c10 INTERFACE
-  "SHELL:-idirafter ${torch_root}/torch/include"
-  "SHELL:-idirafter ${torch_root}/torch/include/torch/csrc/api/include")
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${torch_root}/torch/include>"
+  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter ${torch_root}/torch/include/torch/csrc/api/include>")
 
 add_library(Torch::cpu SHARED IMPORTED GLOBAL)
 set_target_properties(Torch::cpu PROPERTIES

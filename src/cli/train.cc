@@ -101,7 +101,10 @@ void print_fields() {
 void print_result(const TrainRecipe& recipe, const TrainResult& result) {
   fmt::print("model         {}\n", result.model_path);
   fmt::print("weights hash  {}\n", result.weights_hash);
-  fmt::print("trained       {} steps in {}\n", result.steps, clock_text(result.seconds));
+  fmt::print("trained       {} steps in {}{}\n", result.steps, clock_text(result.seconds),
+             result.gpu_share
+                 ? fmt::format(", the GPU at work {:.1f} % of it", 100 * *result.gpu_share)
+                 : "");
   if (result.images == 0) return;
   const auto right =
       static_cast<int64_t>(result.top1 / 100 * static_cast<double>(result.images) + 0.5);
@@ -117,6 +120,7 @@ void print_json(const TrainRecipe& recipe, const TrainResult& result) {
   nlohmann::json out = {{"model", result.model_path}, {"net", recipe.model.name},
                         {"recipe", recipe.name},      {"weights_hash", result.weights_hash},
                         {"steps", result.steps},      {"seconds", result.seconds}};
+  if (result.gpu_share) out["gpu_share"] = *result.gpu_share;
   if (result.images > 0) {
     out["images"] = result.images;
     out["top1"] = result.top1;

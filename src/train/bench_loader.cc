@@ -66,9 +66,8 @@ class Bench {
       const auto start = Clock::now();
       if (fresh) PARE_RETURN_IF_ERROR(loader_.next(batch_));
       stepper_.seed_step(step_);
-      PARE_ASSIGN_OR_RETURN([[maybe_unused]] const double loss,
-                            stepper_.accumulate(batch_, data_->image_shape(), 1));
-      stepper_.update(step_++, /*lr=*/1e-4);
+      PARE_RETURN_IF_ERROR(stepper_.accumulate(batch_, data_->image_shape(), 1));
+      PARE_RETURN_IF_ERROR(stepper_.update(step_++, /*lr=*/1e-4));
       // What was made ready while the other kind ran its round is used up first.
       if (!fresh || i >= kStepsARound / 2) times.push_back(seconds_since(start));
     }

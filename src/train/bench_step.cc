@@ -142,8 +142,10 @@ int run(int rounds, int threads) {
   int64_t number = 0;
   const auto our_step = [&] {
     ours.seed_step(number++);
-    const double loss = ours.accumulate(batch, kShape, 1).value();
-    ours.update(number, kLearningRate);
+    ours.begin_losses({});
+    const Status taken = ours.accumulate(batch, kShape, 1);
+    const double loss = taken.ok() ? ours.losses(/*wait=*/true)->sum : NAN;
+    (void)ours.update(number, kLearningRate);
     return loss;
   };
   at::manual_seed(Rng(0, RngPurpose::kDropout, 0).next_u64());  // the dropout that ours draws

@@ -19,6 +19,12 @@ struct DeviceChoice {
 // that says what is missing.
 Result<DeviceChoice> choose_device(const std::string& wanted);
 
+// Our own CUDA part (train/cuda/gpu_tools.h), loaded at the first call; to be called only when
+// choose_device() chose a GPU. nullptr where it was not built or does not load; `why`, if not null,
+// then gets one line.
+class GpuTools;
+GpuTools* load_gpu_tools(std::string* why = nullptr);
+
 }  // namespace pare
 
 #endif  // PARE_TRAIN_DEVICE_H_

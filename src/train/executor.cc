@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <unordered_set>
 
@@ -121,9 +122,43 @@ class Autocast {
   bool was_ = false;
 };
 
-std::string describe(const Node& node) { return fmt::format("node '{}' ({})", node.name, node.op); }
+// Whether the operator reads input i as a number on the host: it then stays there, for fetching it
+// from a GPU would wait for all work before it.
+bool reads_on_host(const std::string& op, size_t i) {
+  return (op == "Dropout" && i == 1) || (op == "Pow" && i == 1) || (op == "Clip" && i >= 1);
+}
+
+// Initializers of one element that are read on the host and nowhere else.
+std::unordered_set<std::string> host_numbers(const Graph& graph) {
+  std::unordered_set<std::string> host;
+  std::unordered_set<std::string> elsewhere;
+  for (const Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      (reads_on_host(node.op, i) ? host : elsewhere).insert(node.inputs[i]);
+    }
+  }
+  std::erase_if(host, [&](const std::string& name) {
+    const Tensor* tensor = graph.find_initializer(name);
+    return elsewhere.contains(name) || tensor == nullptr || tensor->size() != 1;
+  });
+  return host;
+}
+
+// Initializers that convolutions and matrix products read and nothing else does.
+std::unordered_set<std::string> product_weights(const Graph& graph) {
+  std::unordered_set<std::string> products;
+  std::unordered_set<std::string> elsewhere;
+  for (const Node& node : graph.nodes) {
+    const bool product = node.op == "Conv" || node.op == "Gemm" || node.op == "MatMul";
+    for (const std::string& input : node.inputs) (product ? products : elsewhere).insert(input);
+  }
+  std::erase_if(products, [&](const std::string& name) { return elsewhere.contains(name); });
+  return products;
+}
 
 }  // namespace
+
+std::string describe(const Node& node) { return fmt::format("node '{}' ({})", node.name, node.op); }
 
 LearnedTensors find_learned(const Graph& graph) {
   LearnedCollector collector(graph);
@@ -160,11 +195,12 @@ Status TorchExecutor::load_initializers(const TorchExecutorOptions& options) {
   for (const Node& node : graph_.nodes) {
     if (node.op == "Conv" && node.has_input(1)) conv_weights.insert(node.inputs[1]);
   }
+  const std::unordered_set<std::string> on_host = host_numbers(graph_);
   for (const auto& [name, tensor] : graph_.initializers) {
     auto loaded = to_torch(tensor);
     if (!loaded.ok()) return loaded.status().with_context("initializer '" + name + "'");
     at::Tensor value = std::move(loaded).value();
-    if (value.is_floating_point()) value = value.to(options.device);
+    if (value.is_floating_point() && !on_host.contains(name)) value = value.to(options.device);
     if (conv_weights.contains(name) && value.dim() == 4) {
       value = value.contiguous(at::MemoryFormat::ChannelsLast);
     }
@@ -194,7 +230,11 @@ Status TorchExecutor::plan_steps() {
   for (const Named& b : buffers_) learned.insert(b.name);
   for (size_t n = 0; n < graph_.nodes.size(); ++n) {
     const Node& node = graph_.nodes[n];
-    Step step{find_torch_operator(node), static_cast<int>(n), {}, {}, {}};
+    Step step{.function = find_torch_operator(node),
+              .node = static_cast<int>(n),
+              .inputs = {},
+              .outputs = {},
+              .last_read = {}};
     if (step.function == nullptr) {
       return unsupported(describe(node) + ": training has no such operator");
     }
@@ -231,6 +271,7 @@ void TorchExecutor::plan_releases() {
 
 Status TorchExecutor::run_step(const Step& step, std::vector<at::Tensor>& values,
                                const RunMode& mode) const {
+  if (!step.members.empty()) return run_members(step, values, mode);
   const Node& node = graph_.nodes[static_cast<size_t>(step.node)];
   std::vector<at::Tensor> inputs;
   for (int input : step.inputs) {
@@ -240,7 +281,7 @@ Status TorchExecutor::run_step(const Step& step, std::vector<at::Tensor>& values
     }
   }
   try {
-    auto outputs = step.function({node, inputs, graph_.opset, mode});
+    auto outputs = run_product(step, std::move(inputs), mode);
     if (!outputs.ok()) return outputs.status().with_context(describe(node));
     for (size_t i = 0; i < outputs->size() && i < step.outputs.size(); ++i) {
       if (step.outputs[i] >= 0) values[static_cast<size_t>(step.outputs[i])] = (*outputs)[i];
@@ -254,13 +295,40 @@ Status TorchExecutor::run_step(const Step& step, std::vector<at::Tensor>& values
 Result<at::Tensor> TorchExecutor::forward(const at::Tensor& input, const RunMode& mode) {
   const Autocast autocast(input.device().type(), mode.autocast);
   std::vector<at::Tensor> values = constants_;
+  RunMode inner = mode;
+  inner.pixels = takes_pixels(input, mode);
   at::Tensor& images = values[static_cast<size_t>(input_)];
-  images = input.dim() == 4 ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
+  images =
+      input.dim() == 4 && !inner.pixels ? input.contiguous(at::MemoryFormat::ChannelsLast) : input;
   for (const Step& step : steps_) {
-    PARE_RETURN_IF_ERROR(run_step(step, values, mode));
+    if (inner.pixels && is_pixel_step(step)) {
+      // Passed on as they are, to the convolution.
+      values[static_cast<size_t>(step.outputs[0])] = input;
+      continue;
+    }
+    PARE_RETURN_IF_ERROR(run_step(step, values, inner));
     for (int value : step.last_read) values[static_cast<size_t>(value)] = at::Tensor();
   }
   return values[static_cast<size_t>(output_)];
+}
+
+void TorchExecutor::keep_copies() {
+  const at::NoGradGuard no_grad;
+  const std::unordered_set<std::string> products = product_weights(graph_);
+  for (Named& p : parameters_) {
+    // Matrices and filters: biases are small, and batch norm wants those before it in float32.
+    if (!products.contains(p.name) || p.value.dim() < 2) continue;
+    p.copy = p.value.detach().to(at::kBFloat16);
+    p.copy.requires_grad_(p.value.requires_grad());
+    constants_[static_cast<size_t>(number_of(p.name))] = p.copy;
+  }
+}
+
+void TorchExecutor::refresh_copies() {
+  const at::NoGradGuard no_grad;
+  for (const Named& p : parameters_) {
+    if (p.copy.defined()) p.copy.copy_(p.value);
+  }
 }
 
 Result<Graph> TorchExecutor::to_graph(const FromTorchOptions& options) const {

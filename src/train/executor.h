@@ -14,6 +14,8 @@
 #include "pare/status.h"
 
 #include "graph/graph.h"
+#include "train/cuda/gpu_tools.h"
+#include "train/gpu_chains.h"
 #include "train/operators.h"
 #include "train/tensors.h"
 #include "train/torch.h"
@@ -50,7 +52,24 @@ class TorchExecutor {
     std::string name;
     at::Tensor value;
     bool decay = false;
+    at::Tensor copy;  // what forward() reads instead; undefined: the value itself
+
+    // Of the last backward pass: of what forward() read.
+    const at::Tensor& gradient() const { return copy.defined() ? copy.grad() : value.grad(); }
+    void drop_gradient() const {
+      value.mutable_grad() = at::Tensor();
+      if (copy.defined()) copy.mutable_grad() = at::Tensor();
+    }
   };
+  // From now on convolutions and matrix products read bfloat16 copies of their weights, which are
+  // made here, and the gradients are those of the copies. Who changes weights changes the copies
+  // too, or calls refresh_copies().
+  void keep_copies();
+  void refresh_copies();
+  // From now on what gpu_chains.h finds is run at once by our kernels, where autocast and batch
+  // statistics are on and the kernels serve. `tools` must outlive it.
+  void use_gpu_layers(GpuTools& tools);
+
   const std::vector<Named>& parameters() const { return parameters_; }
   const std::vector<Named>& buffers() const { return buffers_; }
   const Graph& source() const { return graph_; }
@@ -65,6 +84,9 @@ class TorchExecutor {
     std::vector<int> inputs;  // value numbers; -1 for one left out
     std::vector<int> outputs;
     std::vector<int> last_read;  // values that nothing reads after this step
+    // Of a chain: its nodes one by one. The step itself then has no function.
+    std::vector<Step> members = {};
+    GpuChain chain = NormChain();
   };
 
   TorchExecutor() = default;
@@ -73,6 +95,25 @@ class TorchExecutor {
   Status plan_steps();
   void plan_releases();
   Status run_step(const Step& step, std::vector<at::Tensor>& values, const RunMode& mode) const;
+  Status run_members(const Step& step, std::vector<at::Tensor>& values, const RunMode& mode) const;
+  static const at::Tensor& input_of(const Step& step, size_t i,
+                                    const std::vector<at::Tensor>& values) {
+    return values[static_cast<size_t>(step.inputs[i])];
+  }
+  OperatorResult run_product(const Step& step, std::vector<at::Tensor> inputs,
+                             const RunMode& mode) const;
+  void use_pixel_path();
+  bool takes_pixels(const at::Tensor& input, const RunMode& mode) const;
+  bool is_pixel_step(const Step& step) const;
+  Result<bool> run(const NormChain& chain, const Step& step, std::vector<at::Tensor>& values,
+                   const RunMode& mode) const;
+  Result<bool> run(const DenseChain& chain, const Step& step, std::vector<at::Tensor>& values,
+                   const RunMode& mode) const;
+  Result<bool> run(const AttentionChain& chain, const Step& step, std::vector<at::Tensor>& values,
+                   const RunMode& mode) const;
+  Result<bool> run(const LayerNormChain& chain, const Step& step, std::vector<at::Tensor>& values,
+                   const RunMode& mode) const;
+  static Step chain_step(const GpuChain& chain, std::vector<Step> members);
 
   Graph graph_;
   std::unordered_map<std::string, int> numbers_;
@@ -82,6 +123,11 @@ class TorchExecutor {
   std::vector<Named> buffers_;
   int input_ = -1;
   int output_ = -1;
+
+  GpuTools* tools_ = nullptr;
+  // What pixel_conv() stands for; the constants as it wants them.
+  std::optional<PixelPath> pixel_path_;
+  at::Tensor pixel_scale_, pixel_shift_;
 };
 
 // Whether this processor multiplies bfloat16 itself; without that, autocast only costs time.

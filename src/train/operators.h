@@ -26,6 +26,8 @@ struct RunMode {
   // Share of the new batch in the running statistics; negative: as the node says.
   double batch_norm_momentum = -1;
   bool autocast = false;  // convolutions and matrix products in bfloat16
+  // The executor's own: the first convolution reads the pixels themselves (gpu_layers.h).
+  bool pixels = false;
 };
 
 struct OperatorCall {
@@ -49,6 +51,9 @@ OperatorFunction find_torch_operator(const Node& node);
 OperatorFunction find_math_operator(const std::string& op);
 OperatorFunction find_layer_operator(const std::string& op);
 OperatorFunction find_shape_operator(const std::string& op);
+
+// For messages: "node 'conv1' (Conv)".
+std::string describe(const Node& node);
 
 // The elements of an integer tensor, wherever it is.
 std::vector<int64_t> host_integers(const at::Tensor& tensor);

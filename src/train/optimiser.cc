@@ -73,6 +73,34 @@ double Optimiser::clip(double limit) {
   return norm;
 }
 
+UpdateRule Optimiser::rule() const {
+  UpdateRule rule;
+  rule.adamw = settings_.kind == "adamw" ? 1 : 0;
+  rule.nesterov = settings_.nesterov ? 1 : 0;
+  rule.momentum = static_cast<float>(settings_.momentum);
+  rule.beta1 = static_cast<float>(settings_.beta1);
+  rule.beta2 = static_cast<float>(settings_.beta2);
+  rule.epsilon = static_cast<float>(settings_.epsilon);
+  return rule;
+}
+
+Optimiser::Moments Optimiser::moments(size_t i) const {
+  Moments out;
+  out.first = first_[i];
+  if (!second_.empty()) {
+    out.second = second_[i];
+    out.step = steps_[i];
+  }
+  out.weight_decay = groups_[parameters_[i].decay ? 0 : 1].weight_decay;
+  return out;
+}
+
+void Optimiser::count_step() {
+  if (steps_.empty()) return;
+  const at::NoGradGuard no_grad;
+  at::_foreach_add_(steps_, 1);
+}
+
 std::map<std::string, at::Tensor> Optimiser::state() const {
   std::map<std::string, at::Tensor> out;
   for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -97,10 +125,14 @@ Status Optimiser::load_state(const std::map<std::string, at::Tensor>& saved) {
   return ok_status();
 }
 
+double WeightAverage::decay_at(double decay, int64_t step) {
+  const double t = static_cast<double>(step);
+  return std::min(decay, (1.0 + t) / (10.0 + t));
+}
+
 void WeightAverage::update(int64_t step) {
   const at::NoGradGuard no_grad;
-  const double t = static_cast<double>(step);
-  const double decay = std::min(decay_, (1.0 + t) / (10.0 + t));
+  const double decay = decay_at(decay_, step);
   std::vector<at::Tensor> from;
   std::vector<at::Tensor> to;
   const auto collect = [&](const auto& source, const auto& average) {

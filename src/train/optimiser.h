@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "train/cuda/gpu_tools.h"
 #include "train/executor.h"
 #include "train/recipe.h"
 #include "train/torch.h"
@@ -30,6 +31,17 @@ class Optimiser {
   void step(double lr);
   // Scales all gradients so that their common norm is at most `limit`; returns the norm before.
   double clip(double limit);
+
+  // For who takes the step elsewhere (train/gpu_step.h): the rule, and what belongs to weight i,
+  // undefined where the rule has no such thing.
+  UpdateRule rule() const;
+  struct Moments {
+    at::Tensor first, second, step;
+    double weight_decay = 0;
+  };
+  Moments moments(size_t i) const;
+  // AdamW: counts a step.
+  void count_step();
 
   // What must be kept to go on later: name -> tensor, sharing memory with the optimiser.
   std::map<std::string, at::Tensor> state() const;
@@ -58,6 +70,8 @@ class WeightAverage {
   WeightAverage(const TorchExecutor& source, TorchExecutor& average, double decay)
       : source_(source), average_(average), decay_(decay) {}
   void update(int64_t step);
+  // d.
+  static double decay_at(double decay, int64_t step);
 
  private:
   const TorchExecutor& source_;

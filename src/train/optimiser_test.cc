@@ -180,7 +180,7 @@ TEST(Stepper, GatheredBatchesMakeTheStepOfALargeOne) {
       Batch batch = batch_of(p * 32 / parts, 32 / parts);
       ASSERT_TRUE(stepper->accumulate(batch, data->image_shape(), parts).ok());
     }
-    stepper->update(0, 0.1);
+    ASSERT_TRUE(stepper->update(0, 0.1).ok());
     weights.push_back(stepper->network().parameters()[0].value.detach().clone());
   }
   const auto start = TorchExecutor::create(graph).value();

@@ -14,9 +14,11 @@
 #include "data/loader.h"
 #include "graph/graph.h"
 #include "train/executor.h"
+#include "train/gpu_step.h"
 #include "train/losses.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
+#include "train/resident_images.h"
 #include "train/torch.h"
 
 namespace pare {
@@ -30,15 +32,34 @@ struct Scores {
 
 class Stepper {
  public:
-  // `teacher` may be null; it is copied.
-  static Result<std::unique_ptr<Stepper>> create(const Graph& graph, const Graph* teacher,
-                                                 const TrainRecipe& recipe, at::Device device);
+  ~Stepper();
+  Stepper(const Stepper&) = delete;
+  Stepper& operator=(const Stepper&) = delete;
 
-  // Forward and backward of one batch; `group` batches make one step. Returns the batch's loss. A
-  // loss that is not finite is kNumeric.
-  Result<double> accumulate(Batch& batch, const ImageShape& shape, int64_t group);
+  // `teacher` may be null; it is copied. `own_part` false: on a GPU with LibTorch's operators
+  // alone.
+  static Result<std::unique_ptr<Stepper>> create(const Graph& graph, const Graph* teacher,
+                                                 const TrainRecipe& recipe, at::Device device,
+                                                 bool own_part = true);
+
+  // Keeps the training images where they are needed, if there is room: then the batches that come
+  // need no pixels, only what is drawn for them (LoaderOptions::pixels), and true is returned.
+  Result<bool> keep_images(const Dataset& data);
+
+  // Forward and backward of one batch; `group` batches make one step. Its loss is added to
+  // losses(). A loss that is not finite is kNumeric, on a GPU as soon as it is seen.
+  Status accumulate(Batch& batch, const ImageShape& shape, int64_t group);
   // Uses up the gathered gradients. `step` counts from 0.
-  void update(int64_t step, double lr);
+  Status update(int64_t step, double lr);
+
+  // Begins a new sum of losses, that of a resumed epoch with what it was.
+  void begin_losses(const LossSum& so_far);
+  // The sum; on a GPU without `wait` as it was some batches ago. kNumeric if it is not finite.
+  Result<LossSum> losses(bool wait);
+  // How the steps are taken, for the user: a line where there is something to say.
+  std::string note() const;
+  // On a GPU with our own part: the time that it worked on steps, by its own clock.
+  std::optional<double> gpu_seconds();
   // Dropout's numbers depend on the step alone, so that a resumed run draws the same ones.
   void seed_step(int64_t step) const;
 
@@ -66,9 +87,13 @@ class Stepper {
   Status load_state(const std::map<std::string, Tensor>& saved);
 
  private:
-  Stepper(TrainRecipe recipe, at::Device device) : recipe_(std::move(recipe)), device_(device) {}
+  Stepper(TrainRecipe recipe, at::Device device, bool own_part);
   std::map<std::string, at::Tensor> live_tensors() const;
   void apply_masks();
+  void set_up_gpu();
+  Result<at::Tensor> batch_loss(const TorchBatch& images);
+  // Pixels of a batch that may be drawn only.
+  TorchBatch plain_batch(Batch& batch, const ImageShape& shape) const;
 
   TrainRecipe recipe_;
   at::Device device_;
@@ -78,6 +103,15 @@ class Stepper {
   std::unique_ptr<TorchExecutor> teacher_;
   std::unique_ptr<Optimiser> optimiser_;
   std::map<std::string, at::Tensor> masks_;
+  LossSum losses_;
+
+  GpuTools* tools_ = nullptr;  // on a GPU with our own part
+  std::string no_tools_;       // on a GPU without it: why
+  std::unique_ptr<GpuStep> gpu_;
+  std::optional<ResidentImages> images_;  // the training images
+  // What was validated on last; kept on the GPU.
+  std::shared_ptr<const Dataset> validated_;
+  std::optional<ResidentImages> validation_images_;
 };
 
 // Threads that prepare batches for a trainer on `device`. On the CPU they share the cores with it,
@@ -90,6 +124,7 @@ struct EvaluateOptions {
   bool autocast = false;
   at::Device device = at::kCPU;
   const std::atomic<bool>* stop = nullptr;  // once it is set: kCancelled
+  const ResidentImages* images = nullptr;   // those of the data, if they lie on the device already
 };
 Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dataset>& data,
                         const EvaluateOptions& options);

@@ -35,7 +35,8 @@ inline std::shared_ptr<const Dataset> tiny_images(int64_t count, uint64_t seed) 
       .value();
 }
 
-inline Graph tiny_graph(uint64_t seed = 1) {
+// `width`: channels of the convolutions.
+inline Graph tiny_graph(uint64_t seed = 1, int64_t width = 6) {
   Graph g;
   g.name = "tiny";
   g.inputs = {{"input", DType::kUInt8, {kDynamic, 3, 8, 8}}};
@@ -83,8 +84,8 @@ inline Graph tiny_graph(uint64_t seed = 1) {
   g.nodes = {{"Cast", "", "input.float", {"input"}, {"input.float"}, {{"to", int64_t{1}}}},
              {"Mul", "", "input.scaled", {"input.float", "input.scale"}, {"input.scaled"}, {}},
              {"Add", "", "input.normal", {"input.scaled", "input.shift"}, {"input.normal"}, {}}};
-  block("1", "input.normal", 3, 6);
-  block("2", "relu1", 6, 6);
+  block("1", "input.normal", 3, width);
+  block("2", "relu1", width, width);
   g.nodes.push_back(
       {"MaxPool",
        "",
@@ -94,7 +95,7 @@ inline Graph tiny_graph(uint64_t seed = 1) {
        {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}}});
   g.nodes.push_back({"Flatten", "", "flatten", {"pool"}, {"flatten"}, {}});
   g.nodes.push_back({"Dropout", "", "drop", {"flatten", "ratio"}, {"drop"}, {}});
-  random("dense.weight", {4, 96}, 0.1F);
+  random("dense.weight", {4, 16 * width}, 0.1F);
   filled("dense.bias", 4, 0);
   g.nodes.push_back({"Gemm",
                      "",

@@ -104,6 +104,9 @@ class Loop {
 
  private:
   void announce() const;
+  Status read_losses(bool wait);
+  double count_seconds();
+  bool epoch_save_due() const;
   Status resume();
   Status open_loader();
   Status one_step();
@@ -112,7 +115,7 @@ class Loop {
   Status save();
   Status stop();
   Status stopped() const;
-  Status not_finite(const Status& why, const Batch& batch) const;
+  Status not_finite(const Status& why) const;
   void report_step(double lr);
   double learning_rate(int64_t step) const;
   bool stopping() const { return run_.stop != nullptr && run_.stop->load(); }
@@ -132,6 +135,9 @@ class Loop {
   Clock::time_point last_save_ = Clock::now();
   Clock::time_point last_log_ = Clock::now();
   double step_seconds_ = 0;  // of one step, smoothed
+  double run_seconds_ = 0;   // of this process's steps
+  LossSum known_losses_;     // of the epoch
+  std::string told_;         // the last note of the stepper
 };
 
 Status Loop::prepare(const Graph& graph, int threads, const std::string& device_note) {
@@ -206,6 +212,8 @@ Status Loop::resume() {
 Status Loop::open_loader() {
   if (position_.step >= plan_.total_steps) return ok_status();
   const TrainRecipe& r = run_.recipe;
+  PARE_ASSIGN_OR_RETURN(const bool drawn_only, stepper_->keep_images(*run_.data.train));
+  stepper_->begin_losses({position_.epoch_loss, position_.epoch_batches});
   PARE_ASSIGN_OR_RETURN(
       loader_, Loader::create(run_.data.train, {.batch_size = r.train.batch_size,
                                                 .seed = static_cast<uint64_t>(r.train.seed),
@@ -213,7 +221,8 @@ Status Loop::open_loader() {
                                                 .threads = loader_threads(device_),
                                                 .prefetch = 2 + 2 * loader_threads(device_),
                                                 .epoch = plan_.epoch_of(position_.step),
-                                                .batch = plan_.first_batch(position_.step)}));
+                                                .batch = plan_.first_batch(position_.step),
+                                                .pixels = !drawn_only}));
   if (loader_->batches_per_epoch() != plan_.batches_per_epoch) {
     return internal_error(fmt::format("the loader makes {} batches an epoch, the plan {}",
                                       loader_->batches_per_epoch(), plan_.batches_per_epoch));
@@ -233,7 +242,9 @@ Status Loop::run_steps() {
     if (stopping()) return stop();
     PARE_RETURN_IF_ERROR(one_step());
     if (plan_.ends_epoch(position_.step)) {
-      PARE_RETURN_IF_ERROR(save());
+      PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
+      count_seconds();
+      if (epoch_save_due()) PARE_RETURN_IF_ERROR(save());
       PARE_RETURN_IF_ERROR(end_epoch());
       last_step_ = Clock::now();  // validation is no part of a step
     } else if (minutes > 0 && seconds_since(last_save_) > 60 * minutes) {
@@ -250,24 +261,48 @@ Status Loop::one_step() {
   const int64_t group = plan_.group(step);
   for (int64_t i = 0; i < group; ++i) {
     PARE_RETURN_IF_ERROR(loader_->next(batch_));
-    const auto loss = stepper_->accumulate(batch_, run_.data.train->image_shape(), group);
-    if (!loss.ok()) {
-      return loss.status().code() == StatusCode::kNumeric ? not_finite(loss.status(), batch_)
-                                                          : loss.status();
-    }
-    position_.epoch_loss += *loss;
+    const Status taken = stepper_->accumulate(batch_, run_.data.train->image_shape(), group);
+    if (taken.code() == StatusCode::kNumeric) return not_finite(taken);
+    PARE_RETURN_IF_ERROR(taken);
     ++position_.epoch_batches;
   }
   const double lr = learning_rate(step);
-  stepper_->update(step, lr);
+  PARE_RETURN_IF_ERROR(stepper_->update(step, lr));
   position_.step = step + 1;
+  PARE_RETURN_IF_ERROR(read_losses(/*wait=*/false));
+  const double seconds = count_seconds();
+  step_seconds_ = step_seconds_ == 0 ? seconds : 0.95 * step_seconds_ + 0.05 * seconds;
+  report_step(lr);
+  return ok_status();
+}
+
+double Loop::count_seconds() {
   const double seconds = seconds_since(last_step_);
   last_step_ = Clock::now();
   position_.seconds += seconds;
   position_.epoch_seconds += seconds;
-  step_seconds_ = step_seconds_ == 0 ? seconds : 0.95 * step_seconds_ + 0.05 * seconds;
-  report_step(lr);
+  run_seconds_ += seconds;
+  return seconds;
+}
+
+Status Loop::read_losses(bool wait) {
+  const auto losses = stepper_->losses(wait);
+  if (losses.status().code() == StatusCode::kNumeric) return not_finite(losses.status());
+  if (!losses.ok()) return losses.status();
+  known_losses_ = *losses;
+  position_.epoch_loss = losses->sum;
+  if (const std::string note = stepper_->note(); note != told_) {
+    told_ = note;
+    if (run_.events.note) run_.events.note(note);
+  }
   return ok_status();
+}
+
+// A GPU can be done with an epoch before a checkpoint is written: there, not each one is saved.
+bool Loop::epoch_save_due() const {
+  constexpr double kLeastSeconds = 30;
+  return !device_.is_cuda() || position_.step == plan_.total_steps ||
+         seconds_since(last_save_) > kLeastSeconds;
 }
 
 Status Loop::update_masks() {
@@ -285,7 +320,8 @@ void Loop::report_step(double lr) {
   report.total_steps = plan_.total_steps;
   report.epoch = plan_.epoch_of(position_.step - 1) + 1;
   report.epochs = plan_.epochs();
-  report.loss = position_.epoch_loss / static_cast<double>(position_.epoch_batches);
+  report.loss =
+      known_losses_.sum / static_cast<double>(std::max<int64_t>(1, known_losses_.batches));
   report.learning_rate = lr;
   report.images_per_s =
       static_cast<double>(plan_.group(position_.step - 1) * batch_.count) / step_seconds_;
@@ -323,12 +359,15 @@ Status Loop::end_epoch() {
   position_.epoch_loss = 0;
   position_.epoch_batches = 0;
   position_.epoch_seconds = 0;
+  stepper_->begin_losses({});
+  known_losses_ = {};
   if (run_.events.epoch) run_.events.epoch(report);
   return folder_->log_epoch(run_, report);
 }
 
 Status Loop::save() {
   if (!folder_->keeps()) return ok_status();
+  PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
   if (!stepper_->finite()) {
     return numeric_error(fmt::format(
         "after step {} a weight is not a finite number any more; the last good checkpoint is {}",
@@ -360,7 +399,8 @@ Status Loop::stopped() const {
                   position_.step, plan_.total_steps, run_.folder));
 }
 
-Status Loop::not_finite(const Status& why, const Batch& batch) const {
+Status Loop::not_finite(const Status& why) const {
+  const Batch& batch = batch_;
   std::string images;
   for (size_t i = 0; i < std::min<size_t>(8, batch.images.size()); ++i) {
     images += (i == 0 ? "" : ", ") + std::to_string(batch.images[i]);
@@ -385,6 +425,9 @@ Result<TrainResult> Loop::finish() {
   result.weights_hash = weights_hash(result.graph);
   result.steps = position_.step;
   result.seconds = position_.seconds;
+  if (const auto worked = stepper_->gpu_seconds(); worked && run_seconds_ > 0) {
+    result.gpu_share = *worked / run_seconds_;
+  }
   if (run_.data.test != nullptr) {
     if (run_.events.note) {
       run_.events.note(fmt::format("measuring the result on {}", run_.data.test->description()));
@@ -392,9 +435,16 @@ Result<TrainResult> Loop::finish() {
     PARE_ASSIGN_OR_RETURN(
         TorchExecutor executor,
         TorchExecutor::create(result.graph, {.device = device_, .trainable = false}));
-    const auto scores = evaluate(
-        executor, run_.data.test,
-        {.batch_size = run_.recipe.train.batch_size, .device = device_, .stop = run_.stop});
+    std::optional<ResidentImages> images;
+    if (device_.is_cuda()) {
+      constexpr int64_t kRoomBytes = int64_t{4} << 30;
+      PARE_ASSIGN_OR_RETURN(images, make_resident(*run_.data.test, device_, kRoomBytes));
+    }
+    const auto scores = evaluate(executor, run_.data.test,
+                                 {.batch_size = run_.recipe.train.batch_size,
+                                  .device = device_,
+                                  .stop = run_.stop,
+                                  .images = images ? &*images : nullptr});
     if (scores.status().code() == StatusCode::kCancelled) return stopped();
     if (!scores.ok()) return scores.status();
     result.test_loss = scores->loss;

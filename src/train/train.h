@@ -85,6 +85,8 @@ struct TrainResult {
   std::string weights_hash;
   int64_t steps = 0;
   double seconds = 0;  // of training, over all parts of a resumed run
+  // On a GPU: the share of the steps' time, in this process, in which the GPU worked on them.
+  std::optional<double> gpu_share;
   double test_loss = 0;
   double top1 = 0;  // percent, of the exported graph on the test images
   double top5 = 0;
