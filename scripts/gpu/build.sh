@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 scripts/fetch-torch.sh
 scripts/gpu/fetch-cuda.sh
 cmake --preset release
-cmake --build --preset release -j "$(nproc)" --target pare train_executor_test
+cmake --build --preset release -j "$(nproc)" --target pare train_executor_test bench_train_gpu
