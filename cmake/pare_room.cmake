@@ -19,8 +19,8 @@ function(pare_common target)
                                               ${PROJECT_BINARY_DIR}/generated)
 endfunction()
 
-# For tests, the command line and rooms that work on words and descriptions: at -O1 such sources
-# compile in half to two thirds of the time of -O2, and nothing in them runs long.
+# For tests, the command line and rooms that work on words and descriptions: at -O1 such sources compile in
+# half to two thirds of the time of -O2, and nothing in them runs long.
 function(pare_compile_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
