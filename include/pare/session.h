@@ -25,8 +25,12 @@ struct SessionOptions {
   // "avx512_bf16", "amx"; empty: the best there is. One that the processor lacks is an error.
   std::string cpu_level = {};
   // "float32": as the file says. "bfloat16" or "float16": weights and activations of float layers
-  // are stored in that type, sums kept in float32.
+  // are stored in that type, sums kept in float32. "tf32", on a GPU: float32, whose products round
+  // their factors to ten bits of mantissa.
   std::string precision = "float32";
+  // "cpu" or "cuda". A session on a GPU runs the same files; it needs libpare-cuda.so beside the
+  // program or library, and a driver, and fails with kUnsupported where one of them is missing.
+  std::string device = "cpu";
   bool reference_kernels = false;  // the slow, exact references everywhere
 };
 
@@ -61,6 +65,17 @@ struct MemoryUse {
   int64_t scratch_bytes = 0;
 };
 
+// The device of a session, as it is now.
+struct DeviceInfo {
+  std::string name;          // "NVIDIA H100 80GB HBM3"; empty on the processor
+  int64_t memory_bytes = 0;  // of the device
+  int64_t free_bytes = 0;
+  int clock_mhz = 0;  // of the processors, now; 0: unknown (likewise below)
+  int memory_clock_mhz = 0;
+  double power_watts = 0.0;
+  double energy_joules = 0.0;  // since the driver was loaded
+};
+
 class Session {
  public:
   // Loads .onnx or .pare. Errors name the file, the node, what was expected and found.
@@ -86,6 +101,12 @@ class Session {
   Status time_steps(bool enabled);
   // Mean microseconds of each step of plan(batch) since timing began; empty if none ran.
   std::vector<double> step_times_us(int64_t batch) const;
+
+  Result<DeviceInfo> device() const;
+  // On a GPU: microseconds of each of `runs` runs of the last images of a batch, by the device's
+  // own clock: from its memory to its memory, without the copies that run() makes. kUnsupported on
+  // the processor.
+  Result<std::vector<double>> device_times_us(int64_t batch, int runs);
 
  private:
   class Impl;

@@ -24,6 +24,12 @@ class InputAdapter {
   int64_t height() const { return height_; }
   int64_t width() const { return width_; }
 
+  // What the conversion does, for those who do it elsewhere.
+  bool channels_last() const { return channels_last_; }
+  bool bgr() const { return bgr_; }
+  // Float input: the value of each pixel code, 256 for each of the model's channels; else empty.
+  const std::vector<float>& table() const { return table_; }
+
   // `dst`: the model's input for `count` images.
   void convert(std::span<const uint8_t> pixels, int64_t count, std::byte* dst) const;
 

@@ -36,7 +36,7 @@ class ChainBuilder {
                      std::optional<int64_t> axis = std::nullopt);
   Status emit();
   bool is_table() const;
-  Status emit_table(Step step, const View& dst);
+  Status emit_table(const Node& node, const View& dst);
   std::string operation() const;
 
   Lowering& lowering_;
@@ -72,7 +72,7 @@ Status ChainBuilder::start() {
   problem_.shape = shape_;
   problem_.operands.push_back(std::move(first_operand));
   views_.push_back(view);
-  problem_.dst.type = lowering_.info(output_).type;
+  problem_.dst.type = lowering_.chain_type(output_);
   return ok_status();
 }
 
@@ -222,7 +222,7 @@ bool ChainBuilder::is_table() const {
   return true;
 }
 
-Status ChainBuilder::emit_table(Step step, const View& dst) {
+Status ChainBuilder::emit_table(const Node& node, const View& dst) {
   ElementwiseProblem problem = problem_;
   problem.shape = {256};
   problem.dst.strides = {1};
@@ -233,19 +233,10 @@ Status ChainBuilder::emit_table(Step step, const View& dst) {
   std::vector<const void*> srcs = {codes.data()};
   for (size_t k = 1; k < views_.size(); ++k) srcs.push_back(lowering_.constant_data(views_[k]));
   PARE_ASSIGN_OR_RETURN(const auto choice, choose_elementwise(problem, {.reference = true}));
-  auto table = std::make_shared<std::array<uint8_t, 256>>();
+  std::array<uint8_t, 256> table;
   ThreadPool pool(1);
-  ElementwisePlan(problem, *choice.kernel).run(srcs.data(), table->data(), pool);
-  const View src = views_[0];
-  step.layer.kernel = "table_u8";
-  step.layer.reason = "8 bits in and out: 256 answers worked out once";
-  step.reads = {src.buffer};
-  step.run = [table, src, dst](const StepContext& c) {
-    run_table(table->data(), c.data<uint8_t>(src), c.data<uint8_t>(dst), src.size(), c.pool());
-    return ok_status();
-  };
-  lowering_.emit(std::move(step));
-  return ok_status();
+  ElementwisePlan(problem, *choice.kernel).run(srcs.data(), table.data(), pool);
+  return lowering_.emit_table(node, table, views_[0], dst);
 }
 
 Status ChainBuilder::emit() {
@@ -257,8 +248,8 @@ Status ChainBuilder::emit() {
       break;
     }
   }
-  const std::vector<int> order =
-      model->shape == shape_ ? memory_order(*model) : plain_order(static_cast<int>(shape_.size()));
+  const std::vector<int> order = lowering_.chain_order(
+      model->shape == shape_ ? memory_order(*model) : plain_order(static_cast<int>(shape_.size())));
   const View dst = lowering_.allocate(problem_.dst.type, shape_, order);
   lowering_.bind(output_, dst);
   problem_.dst.strides = permuted(dst.strides, order);
@@ -266,16 +257,12 @@ Status ChainBuilder::emit() {
   for (ElementwiseOperand& operand : problem_.operands) {
     operand.strides = permuted(operand.strides, order);
   }
-  Step step;
-  step.layer.name = nodes_.back()->name;
-  step.layer.operation = operation();
-  step.writes = {dst.buffer};
-  if (is_table() && views_[0].shape == shape_ && is_dense_in(views_[0], order)) {
-    return emit_table(std::move(step), dst);
-  }
   Node whole;
-  whole.name = step.layer.name;
-  whole.op = step.layer.operation;
+  whole.name = nodes_.back()->name;
+  whole.op = operation();
+  if (is_table() && views_[0].shape == shape_ && is_dense_in(views_[0], order)) {
+    return emit_table(whole, dst);
+  }
   return lowering_.emit_program(whole, std::move(problem_), std::move(views_), dst);
 }
 

@@ -197,6 +197,21 @@ Status Lowering::emit_program(const Node& node, ElementwiseProblem problem, std:
   return ok_status();
 }
 
+Status Lowering::emit_table(const Node& node, const std::array<uint8_t, 256>& table,
+                            const View& src, const View& dst) {
+  Step step;
+  step.layer = describe(node, "table_u8", "8 bits in and out: 256 answers worked out once");
+  step.reads = {src.buffer};
+  step.writes = {dst.buffer};
+  step.run = [shared = std::make_shared<std::array<uint8_t, 256>>(table), src,
+              dst](const StepContext& c) {
+    run_table(shared->data(), c.data<uint8_t>(src), c.data<uint8_t>(dst), src.size(), c.pool());
+    return ok_status();
+  };
+  emit(std::move(step));
+  return ok_status();
+}
+
 View Lowering::constant_view(Tensor tensor) {
   View view;
   view.buffer = static_cast<int>(plan_.buffers.size());

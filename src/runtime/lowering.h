@@ -7,9 +7,13 @@
 //
 // Four-dimensional activations lie channels-last; operators without an opinion keep the order of
 // their input.
+//
+// What is virtual is what another target than this processor does in its own way (gpu/lowering.h):
+// it keeps the rules of views and chains and emits operations of its own.
 #ifndef PARE_RUNTIME_LOWERING_H_
 #define PARE_RUNTIME_LOWERING_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -64,6 +68,7 @@ class Lowering {
  public:
   Lowering(const Graph& graph, const Inference& inference, const Fusion& fusion,
            const PlanOptions& options, WeightStore& weights);
+  virtual ~Lowering() = default;
 
   // The plan of the whole graph.
   Result<Plan> lower();
@@ -104,14 +109,16 @@ class Lowering {
   // Whether `value` is a ReLU's result, perhaps pooled or reshaped: many zeros.
   bool follows_relu(const std::string& value) const;
   // The type in which to store a float value that a product computes.
-  DType storage_type(const std::string& value) const;
+  virtual DType storage_type(const std::string& value) const;
+  // The type in which a product's epilogue reads a residual that lies in `type`.
+  virtual DType residual_type(DType) const { return DType::kFloat32; }
   // The graph's tensor now lives in the weight store: its own memory may be released.
   void mark_packed(const std::string& weights) { packed_.insert(weights); }
   // Names of initializers that nothing in the plan reads any more.
   std::vector<std::string> releasable() const;
 
   // Where a value lies. Constants become constant buffers at their first use.
-  Result<View> value(const std::string& name);
+  virtual Result<View> value(const std::string& name);
   void bind(const std::string& name, View view);
   View constant_view(Tensor tensor);
   // A constant out of the weight store.
@@ -127,20 +134,32 @@ class Lowering {
   View allocate(DType type, const Shape& shape, const std::vector<int>& order = {});
 
   // The same elements in the memory order asked for: `view` itself, or a copy.
-  Result<View> in_order(const View& view, const std::vector<int>& order, const std::string& why);
+  virtual Result<View> in_order(const View& view, const std::vector<int>& order,
+                                const std::string& why);
   Result<View> dense(const View& view, const std::string& why) {
     return in_order(view, plain_order(static_cast<int>(view.shape.size())), why);
   }
   // Converts the element type by an elementwise step.
   Result<View> converted(const View& view, DType type, const std::string& why);
 
+  // What an elementwise chain stores `value` as.
+  virtual DType chain_type(const std::string& value) const { return info(value).type; }
+  // The memory order of a chain's result whose operand lies in `order`.
+  virtual std::vector<int> chain_order(std::vector<int> order) const { return order; }
   // A step that runs an elementwise program on views, whose strides stand in the problem.
-  Status emit_program(const Node& node, ElementwiseProblem problem, std::vector<View> views,
-                      const View& dst);
-  void emit(Step step) { plan_.steps.push_back(std::move(step)); }
+  virtual Status emit_program(const Node& node, ElementwiseProblem problem, std::vector<View> views,
+                              const View& dst);
+  // A step dst[i] = table[src[i]] of dense bytes in one order.
+  virtual Status emit_table(const Node& node, const std::array<uint8_t, 256>& table,
+                            const View& src, const View& dst);
+  virtual void emit(Step step) { plan_.steps.push_back(std::move(step)); }
+
+ protected:
+  virtual Status lower_node(size_t index);
+  const GraphIndex& index() const { return index_; }
+  Plan& plan() { return plan_; }
 
  private:
-  Status lower_node(size_t index);
   Status add_taps(const Node& node);
   Status finish();
 

@@ -75,7 +75,8 @@ Result<EpiloguePlan> EpiloguePlan::create(Lowering& lowering, const ProductGroup
   if (!group.residual.empty()) {
     const std::string why = "residual of " + anchor_of(lowering, group).name;
     PARE_ASSIGN_OR_RETURN(View residual, lowering.value(group.residual));
-    PARE_ASSIGN_OR_RETURN(residual, lowering.converted(residual, DType::kFloat32, why));
+    PARE_ASSIGN_OR_RETURN(residual,
+                          lowering.converted(residual, lowering.residual_type(residual.type), why));
     residual.strides = broadcast_strides(residual, output_shape);
     residual.shape = output_shape;
     PARE_ASSIGN_OR_RETURN(plan.residual_, lowering.in_order(residual, residual_order, why));

@@ -42,6 +42,14 @@ class EpiloguePlan {
   DType dst_type() const { return dst_type_; }
   void set_dst_type(DType type) { dst_type_ = type; }
 
+  // For another target: the numbers (its pointers are null), and where the constants and the
+  // residual lie; no buffer: absent.
+  const Epilogue& numbers() const { return epilogue_; }
+  const View& bias() const { return bias_; }
+  const View& int_bias() const { return int_bias_; }
+  const View& multiplier() const { return multiplier_; }
+  const View& residual() const { return residual_; }
+
   void add_reads(std::vector<int>& reads) const;
   // Bytes of scratch for the constants of a dynamically quantised product.
   int64_t scratch_bytes() const;

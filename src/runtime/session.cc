@@ -10,6 +10,7 @@
 
 #include "graph/model_file.h"
 #include "runtime/batch_runner.h"
+#include "runtime/device_session.h"
 #include "runtime/input_adapter.h"
 #include "runtime/planner.h"
 #include "runtime/session_internal.h"
@@ -33,6 +34,11 @@ Status check_classifier(const Graph& graph, const ValueInfos& infos) {
   return ok_status();
 }
 
+Status check_batch(int64_t batch) {
+  if (batch >= 1 && batch <= kMaxBatch) return ok_status();
+  return invalid_argument(fmt::format("a batch of {} images: expected 1 to {}", batch, kMaxBatch));
+}
+
 }  // namespace
 
 class Session::Impl {
@@ -48,6 +54,8 @@ class Session::Impl {
     return use;
   }
   StepTimes& times() { return times_; }
+  // Null on the processor.
+  DeviceSession* device() const { return device_.get(); }
 
  private:
   Impl(Graph graph, int threads) : graph_(std::move(graph)), pool_(threads) {}
@@ -65,6 +73,7 @@ class Session::Impl {
   InputAdapter adapter_;
   ModelInfo info_;
   StepTimes times_;
+  std::unique_ptr<DeviceSession> device_;
 };
 
 Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
@@ -80,12 +89,20 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
   const int threads = options.threads == 0 ? available_cores() : options.threads;
   auto impl = std::unique_ptr<Impl>(new Impl(std::move(prepared), threads));
   impl->plan_options_.threads = threads;
-  impl->split_ = split_for_slices(impl->graph_);
-  PARE_ASSIGN_OR_RETURN(impl->plan_options_.storage, storage_type(options.precision));
-  PARE_ASSIGN_OR_RETURN(impl->plan_options_.kernels,
-                        kernel_request(options.cpu_level, options.reference_kernels));
   PARE_ASSIGN_OR_RETURN(impl->adapter_,
                         InputAdapter::create(graph, infos.at(graph.inputs[0].name)));
+  if (options.device == "cpu") {
+    impl->split_ = split_for_slices(impl->graph_);
+    PARE_ASSIGN_OR_RETURN(impl->plan_options_.storage, storage_type(options.precision));
+    PARE_ASSIGN_OR_RETURN(impl->plan_options_.kernels,
+                          kernel_request(options.cpu_level, options.reference_kernels));
+  } else {
+    DeviceRequest request{.graph = impl->graph_,
+                          .adapter = impl->adapter_,
+                          .class_count = infos.at(graph.outputs[0].name).shape[1],
+                          .precision = options.precision};
+    PARE_ASSIGN_OR_RETURN(impl->device_, open_device(options.device, std::move(request)));
+  }
   impl->info_.class_count = infos.at(graph.outputs[0].name).shape[1];
   impl->info_.name = graph.name;
   impl->info_.parameters = graph.parameter_count();
@@ -131,10 +148,7 @@ void Session::Impl::release(const std::string& name) {
 
 Result<BatchRunner*> Session::Impl::runner(int64_t batch) {
   if (auto it = runners_.find(batch); it != runners_.end()) return it->second.get();
-  if (batch < 1 || batch > kMaxBatch) {
-    return invalid_argument(
-        fmt::format("a batch of {} images: expected 1 to {}", batch, kMaxBatch));
-  }
+  PARE_RETURN_IF_ERROR(check_batch(batch));
   const int64_t slice = split_ ? slice_size(batch) : 0;
   BatchPlans plans;
   if (slice == 0) {
@@ -152,7 +166,7 @@ Result<BatchRunner*> Session::Impl::runner(int64_t batch) {
 }
 
 Status Session::Impl::run(std::span<const uint8_t> pixels, int64_t count, std::span<float> scores) {
-  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, this->runner(count));
+  PARE_RETURN_IF_ERROR(check_batch(count));
   const int64_t image = info_.channels * info_.height * info_.width;
   if (static_cast<int64_t>(pixels.size()) != count * image ||
       static_cast<int64_t>(scores.size()) != count * info_.class_count) {
@@ -161,6 +175,8 @@ Status Session::Impl::run(std::span<const uint8_t> pixels, int64_t count, std::s
         info_.channels, info_.height, info_.width, info_.class_count, count * image,
         count * info_.class_count, pixels.size(), scores.size()));
   }
+  if (device_ != nullptr) return device_->run(pixels, count, scores);
+  PARE_ASSIGN_OR_RETURN(BatchRunner * runner, this->runner(count));
   std::vector<double>* times = times_.enabled ? &times_.microseconds[count] : nullptr;
   PARE_RETURN_IF_ERROR(runner->run(adapter_, pixels, scores, pool_, times));
   if (times != nullptr) ++times_.runs[count];
@@ -210,6 +226,7 @@ const ModelInfo& Session::info() const { return impl_->info(); }
 
 Result<std::vector<LayerPlan>> Session::plan(int64_t batch) {
   return without_throwing([&]() -> Result<std::vector<LayerPlan>> {
+    if (impl_->device() != nullptr) return impl_->device()->plan(batch);
     PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
     return runner->layers();
   });
@@ -217,6 +234,7 @@ Result<std::vector<LayerPlan>> Session::plan(int64_t batch) {
 
 Result<MemoryUse> Session::memory(int64_t batch) {
   return without_throwing([&]() -> Result<MemoryUse> {
+    if (impl_->device() != nullptr) return impl_->device()->memory(batch);
     PARE_ASSIGN_OR_RETURN(BatchRunner * runner, impl_->runner(batch));
     return impl_->memory(*runner);
   });
@@ -227,7 +245,22 @@ Status Session::time_steps(bool enabled) {
   return ok_status();
 }
 
+Result<DeviceInfo> Session::device() const {
+  if (impl_->device() == nullptr) return DeviceInfo();
+  return impl_->device()->info();
+}
+
+Result<std::vector<double>> Session::device_times_us(int64_t batch, int runs) {
+  if (impl_->device() == nullptr) return unsupported("this session runs on no device of its own");
+  return impl_->device()->device_times_us(batch, runs);
+}
+
 std::vector<double> Session::step_times_us(int64_t batch) const {
+  if (impl_->device() != nullptr) {
+    constexpr int kRuns = 20;
+    auto times = impl_->device()->step_times_us(batch, kRuns);
+    return times.ok() ? *std::move(times) : std::vector<double>();
+  }
   const StepTimes& times = impl_->times();
   const auto sums = times.microseconds.find(batch);
   const auto runs = times.runs.find(batch);

@@ -37,8 +37,10 @@ cd "${1:-$here/../..}"
       print "layers: " seen + 0 " includes, each where rooms.txt allows it"
     }'
 
-# Two rooms that give different types one name: the linker keeps one's destructor for both.
+# Two rooms that give different types one name: the linker keeps one's destructor for both. Those of src/gpu stand in a namespace of
+# their own.
 duplicates=$({ find src include -name '*.h' 2>/dev/null || true; } | sort |
+  { xargs grep -L '^namespace pare::gpu' /dev/null || true; } |
   { xargs grep -HoE '^(struct|class) [A-Z][A-Za-z0-9]*( final)?( :| \{)' /dev/null || true; } |
   awk -F: '{ split($1, path, "/"); room = path[1] == "src" ? path[2] : path[1]; split($2, word, " ")
              if ((word[2] in first) && first[word[2]] != room) print $1 ": " room " and " first[word[2]] " both have a type " word[2]
