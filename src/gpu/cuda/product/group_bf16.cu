@@ -1,0 +1,9 @@
+#include "gpu/cuda/product/group.cuh"
+
+namespace pare::gpu::cuda {
+
+cudaError_t launch_group_bf16(const ProductOp& op, const GroupPlan& plan, const Launch& launch) {
+  return launch_group<__nv_bfloat16, float>(op, plan, launch);
+}
+
+}  // namespace pare::gpu::cuda
