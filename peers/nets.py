@@ -61,10 +61,13 @@ class File:
 class Pixels(nn.Module):
     def __init__(self, file):
         super().__init__()
-        self.scale, self.shift = file.pixels()
+        scale, shift = file.pixels()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+        self.dtype = torch.float32  # that the net computes in
 
     def forward(self, x):
-        x = x.to(torch.float32) * self.scale + self.shift
+        x = x.to(self.dtype) * self.scale + self.shift
         return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -6,6 +6,7 @@
   {"op": "prepare", "batch": 64}                     -> {"settings": "latency, 2 threads"}
   {"op": "scores", "batch": 64, "count": 256}        -> {"scores": [[...], ...]}
   {"op": "time", "batch": 64, "runs": 5, "first": 0} -> {"samples_us": [...], "peak_bytes": 1}
+                            and, of an engine on a GPU, "device_us": [...], without copies;
                             run i takes the `batch` images from first + i * batch on, around the end
 
 A request that fails is answered {"error": "one line"}; the process ends with its input. Between
@@ -78,8 +79,11 @@ class Peer:
             self.engine.run(images)
             if i >= 0:
                 samples.append((time.perf_counter_ns() - begin) / 1000)
-        return {"samples_us": samples,
-                "peak_bytes": max(0, memory_bytes("VmHWM") - self.before_bytes)}
+        answer = {"samples_us": samples,
+                  "peak_bytes": max(0, memory_bytes("VmHWM") - self.before_bytes)}
+        if hasattr(self.engine, "device_us"):
+            answer["device_us"] = self.engine.device_us(request["runs"])
+        return answer
 
 
 def main():

@@ -93,6 +93,7 @@ Result<std::vector<Row>> bench_batch(const BenchArguments& o, std::vector<Contes
                         .session = &model.session,
                         .threads = model.options.threads,
                         .cpu_level = model.options.cpu_level,
+                        .device = model.options.device == "cpu" ? "" : model.options.device,
                         .images = &images});
     if (!contestant.peers.files) continue;
     progress.show(
@@ -176,12 +177,30 @@ void print_peers(const Measurements& all) {
     const LatencyRecord& r = row.record;
     const LatencyRecord* best = best_peer_of(all.rows, r);
     if (best == nullptr) continue;
-    fmt::print("{}, {}, batch {}, {} threads: {} against {} by {} {}: ours / best peer {:.2f}\n",
-               r.id.model, r.precision, r.batch, r.threads, duration_text(r.latency_us_p50),
-               duration_text(best->latency_us_p50), best->engine, best->engine_version,
-               r.latency_us_p50 / best->latency_us_p50);
+    fmt::print("{}, {}, batch {}, {}: {} against {} by {} {}: ours / best peer {:.2f}\n",
+               r.id.model, r.precision, r.batch,
+               r.device.empty() ? fmt::format("{} threads", r.threads) : r.device,
+               duration_text(r.latency_us_p50), duration_text(best->latency_us_p50), best->engine,
+               best->engine_version, r.latency_us_p50 / best->latency_us_p50);
+    if (!r.device_us_p50 || !best->device_us_p50) continue;
+    fmt::print("  without copies: {} against {}: best peer / ours {:.2f}\n",
+               duration_text(*r.device_us_p50), duration_text(*best->device_us_p50),
+               *best->device_us_p50 / *r.device_us_p50);
   }
   for (const std::string& why : all.left_out) fmt::print("left out: {}\n", why);
+}
+
+// What the device's own clock and meter say.
+void print_device(const LatencyRecord& r) {
+  if (!r.device_us_p50) return;
+  std::string text = fmt::format("{}, {}, batch {} on {}: {} (p90 {}) without copies", r.id.model,
+                                 r.precision, r.batch, r.device_name,
+                                 duration_text(*r.device_us_p50), duration_text(*r.device_us_p90));
+  if (r.clock_mhz) text += fmt::format(", clock {} MHz", *r.clock_mhz);
+  if (r.memory_clock_mhz) text += fmt::format(", memory {} MHz", *r.memory_clock_mhz);
+  if (r.millijoules_per_image)
+    text += fmt::format(", {:.3g} mJ an image", *r.millijoules_per_image);
+  fmt::print("{}\n", text);
 }
 
 void print_table(const std::vector<Row>& rows) {
@@ -206,6 +225,7 @@ void print_table(const std::vector<Row>& rows) {
                bytes_text(r.peak_bytes)});
   }
   fmt::print("{}\n", table.text());
+  for (const Row& row : rows) print_device(row.record);
   const LatencyRecord& first = rows.front().record;
   fmt::print("times of one batch, pixels to scores; {} different images in rotation: {}\n",
              first.images, first.data);
@@ -247,7 +267,8 @@ Command make_bench_command() {
           "  pare bench alexnet.pare alexnet-int8.pare --batch 1,64 --threads 2\n"
           "  pare bench mine.onnx --batch 1 --threads 1,2,4 --data photos/ --json\n"
           "  pare bench mine.onnx --precision bfloat16 --records times.jsonl\n"
-          "  pare bench mine.onnx --batch 1 --threads 2 --peers",
+          "  pare bench mine.onnx --batch 1 --threads 2 --peers\n"
+          "  pare bench alexnet.pare --device cuda --precision float16 --batch 1,64,1024",
       .setup = [](CLI::App& app) -> std::function<Status()> {
         auto o = std::make_shared<BenchArguments>();
         app.add_option("models", o->models, "Models, .onnx, .pare or of the zoo; they take turns")

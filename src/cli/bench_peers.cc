@@ -22,6 +22,7 @@ Result<PeerGroup> open_peer_group(const PeerPlace& place, const MeasuredModel& m
                                   int64_t images, int64_t largest_batch) {
   PeerOptions options;
   options.engines = engines;
+  if (model.options.device == "cuda") options.engines = {"pytorch-cuda"};
   options.precision = peer_precision(model);
   options.threads = model.options.threads;
   options.images = images;
@@ -54,6 +55,7 @@ Result<std::vector<PreparedPeer>> prepare_peer_group(PeerGroup& group, MeasuredM
     p.subject.id = model.id;
     p.subject.precision = peer_precision(model);
     p.subject.threads = model.options.threads;
+    p.subject.device = model.options.device == "cpu" ? "" : model.options.device;
     p.checked = fmt::format(
         "top-1 as ours for {} of {} images, scores at most {:.1e} of the largest apart; {}",
         agreement->same_top1, agreement->images, agreement->difference, peer->settings);

@@ -125,6 +125,11 @@ Status run(DiffArguments o) {
   PARE_RETURN_IF_ERROR(check_models({o.first, o.second}));
   PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   const SessionOptions as_the_file_says{.threads = o.session.threads};
+  if (o.session.device == "cuda") {
+    return invalid_argument(
+        "--device cuda: diff looks at every value, which it does on the processor");
+  }
+  o.session.device = "cpu";
   PARE_ASSIGN_OR_RETURN(const MeasuredModel a, load_measured_model(o.first, as_the_file_says));
   PARE_ASSIGN_OR_RETURN(const MeasuredModel b, load_measured_model(o.second, o.session));
   ModelImages images(o.data);

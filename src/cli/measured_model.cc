@@ -13,8 +13,13 @@ namespace pare {
 
 void add_session_flags(CLI::App& app, SessionOptions& options) {
   app.add_option("--precision", options.precision,
-                 "Storage of float layers: float32, bfloat16 or float16")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))
+                 "Storage of float layers: float32, bfloat16 or float16; tf32, on a GPU: float32 "
+                 "whose products are rounded to TF32")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "tf32"}))
+      ->capture_default_str();
+  app.add_option("--device", options.device,
+                 "Where it runs: cpu, cuda, or auto (cuda where there is one)")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
       ->capture_default_str();
   app.add_option("--cpu-level", options.cpu_level,
                  "Highest instruction set: baseline, avx2, avx_vnni, avx512, avx512_vnni, "
@@ -35,12 +40,27 @@ void warn_of_assumed_preparation(const std::string& name, const InputContract& c
              name);
 }
 
-Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options) {
+namespace {
+
+// With "auto", the GPU where it serves; else the processor, and one line that says why.
+Result<Session> open_session(const Graph& graph, SessionOptions& options) {
+  if (options.device != "auto") return Session::from_graph(graph, options);
+  options.device = "cuda";
+  Result<Session> session = Session::from_graph(graph, options);
+  if (session.ok() || session.status().code() != StatusCode::kUnsupported) return session;
+  fmt::print(stderr, "on the processor: {}\n", session.status().message());
+  options.device = "cpu";
+  return Session::from_graph(graph, options);
+}
+
+}  // namespace
+
+Result<MeasuredModel> load_measured_model(const std::string& name, SessionOptions options) {
   PARE_ASSIGN_OR_RETURN(const std::string path, model_path(name));
   PARE_ASSIGN_OR_RETURN(Graph graph, load_model(path));
   PARE_ASSIGN_OR_RETURN(ModelIdentity id, identify_model(path, graph));
   id.model = name;
-  Result<Session> session = Session::from_graph(graph, options);
+  Result<Session> session = open_session(graph, options);
   if (!session.ok()) return session.status().with_context(name);
   warn_of_assumed_preparation(name, graph.contract);
   InputContract contract = graph.contract;

@@ -15,7 +15,7 @@
 
 namespace pare {
 
-// --precision and --cpu-level.
+// --precision, --device and --cpu-level.
 void add_session_flags(CLI::App& app, SessionOptions& options);
 // --threads N, 0 for all cores.
 void add_threads_flag(CLI::App& app, SessionOptions& options);
@@ -34,8 +34,9 @@ struct MeasuredModel {
 // Says on stderr that a floating input is fed in the usual way, where the file does not state one.
 void warn_of_assumed_preparation(const std::string& name, const InputContract& contract);
 
-// `name`: a file, or one of the zoo (model_argument.h).
-Result<MeasuredModel> load_measured_model(const std::string& name, const SessionOptions& options);
+// `name`: a file, or one of the zoo (model_argument.h). In the result options.device is the one
+// that "auto" came to.
+Result<MeasuredModel> load_measured_model(const std::string& name, SessionOptions options);
 
 // Before the first of them is loaded: whether they are all there.
 Status check_models(const std::vector<std::string>& names);

@@ -23,7 +23,7 @@ constexpr int64_t kMostReferenceImages = 8;
 
 double storage_error(const std::string& precision) {
   if (precision == "float32") return 0x1p-24;
-  return precision == "float16" ? 0x1p-11 : 0x1p-8;
+  return precision == "float16" || precision == "tf32" ? 0x1p-11 : 0x1p-8;
 }
 
 // Largest difference between two rows of scores, relative to the largest of them.
@@ -155,6 +155,8 @@ Result<AnswerCheck> check_answers(Session& session, const Graph& graph,
   SessionOptions slow = options;
   slow.reference_kernels = true;
   slow.cpu_level.clear();
+  slow.device = "cpu";
+  if (slow.precision == "tf32") slow.precision = "float32";
   PARE_ASSIGN_OR_RETURN(Session reference, Session::from_graph(graph, slow));
   const size_t image = pixels.size() / static_cast<size_t>(count);
   PARE_ASSIGN_OR_RETURN(

@@ -5,8 +5,9 @@
 // depth k errs by 2 k eps relative to the sum of its largest terms (testing/compare.h, the house's
 // rule), storing a result by two units of its type; layer on layer such errors are independent, so
 // their squares add:
-//   allowed² = Σ over products ((2 k 2^-23)² + (2 u)²),   u = 2^-24, 2^-11 (float16), 2^-8
-//   (bfloat16; and int8, where a float sum next to a rounding edge may move by one step of 256)
+//   allowed² = Σ over products ((2 k 2^-23)² + (2 u)²),   u = 2^-24, 2^-11 (float16, TF32),
+//   2^-8 (bfloat16; and int8, where a float sum next to a rounding edge may move by one step of
+//   256)
 // relative to the largest score of the image.
 #ifndef PARE_MEASURE_ANSWER_CHECK_H_
 #define PARE_MEASURE_ANSWER_CHECK_H_

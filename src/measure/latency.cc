@@ -44,6 +44,8 @@ class Runner {
   std::vector<double>& samples_us() { return samples_us_; }
   int64_t turn_runs() const { return turn_runs_; }
 
+  // Of a peer on a device of its own, by the device's clock.
+  const std::vector<double>& device_us() const { return device_us_; }
   // Of a peer, the most it held while it ran; 0 of a session, which knows better.
   int64_t peak_bytes() const { return peak_bytes_; }
 
@@ -63,6 +65,7 @@ class Runner {
     return ok_status();
   }
 
+  Status run_once() { return run(1, nullptr); }
   Status turn(bool alone) {
     if (!alone) PARE_RETURN_IF_ERROR(run(1, nullptr));
     return run(turn_runs_, &samples_us_);
@@ -78,6 +81,7 @@ class Runner {
       next_image_ = (next_image_ + runs * batch_) % rotation_.images();
       peak_bytes_ = std::max(peak_bytes_, done.peak_bytes);
       if (times != nullptr) {
+        device_us_.insert(device_us_.end(), done.device_us.begin(), done.device_us.end());
         times->insert(times->end(), done.samples_us.begin(), done.samples_us.end());
       }
       return ok_status();
@@ -95,12 +99,38 @@ class Runner {
   Peer* peer_ = nullptr;
   int64_t next_image_ = 0;  // of a peer
   int64_t peak_bytes_ = 0;
+  std::vector<double> device_us_;
   Rotation rotation_;
   int64_t batch_;
   std::vector<float> scores_;
   int64_t turn_runs_ = 0;
   std::vector<double> samples_us_;
 };
+
+// By the device itself: times without copies, clocks and energy under this load.
+Status add_device(const LatencySubject& subject, Runner& runner, LatencyRecord& r) {
+  constexpr int kDeviceRuns = 200;
+  constexpr double kEnergyUs = 1e6;
+  PARE_ASSIGN_OR_RETURN(std::vector<double> times,
+                        subject.session->device_times_us(r.batch, kDeviceRuns));
+  r.device_us_p50 = quantile(times, 0.5);
+  r.device_us_p90 = quantile(times, 0.9);
+  PARE_ASSIGN_OR_RETURN(const DeviceInfo before, subject.session->device());
+  int64_t batches = 0;
+  for (const double start = now_us(); now_us() - start < kEnergyUs; ++batches) {
+    PARE_RETURN_IF_ERROR(runner.run_once());
+  }
+  PARE_ASSIGN_OR_RETURN(const DeviceInfo after, subject.session->device());
+  r.device = subject.device;
+  r.device_name = after.name;
+  if (after.clock_mhz > 0) r.clock_mhz = after.clock_mhz;
+  if (after.memory_clock_mhz > 0) r.memory_clock_mhz = after.memory_clock_mhz;
+  if (after.energy_joules > before.energy_joules) {
+    r.millijoules_per_image = 1000 * (after.energy_joules - before.energy_joules) /
+                              static_cast<double>(batches * r.batch);
+  }
+  return ok_status();
+}
 
 Result<LatencyRecord> make_record(const LatencySubject& subject, Runner& runner,
                                   const Dataset& data, const LatencyOptions& options) {
@@ -120,12 +150,18 @@ Result<LatencyRecord> make_record(const LatencySubject& subject, Runner& runner,
     r.engine = subject.peer->engine;
     r.engine_version = subject.peer->version;
     r.peak_bytes = runner.peak_bytes();
+    r.device = subject.device;
+    if (!runner.device_us().empty()) {
+      r.device_us_p50 = quantile(runner.device_us(), 0.5);
+      r.device_us_p90 = quantile(runner.device_us(), 0.9);
+    }
   } else {
     PARE_ASSIGN_OR_RETURN(const MemoryUse memory, subject.session->memory(options.batch));
     r.peak_bytes = memory.weights_bytes + memory.arena_bytes + memory.scratch_bytes;
     r.weights_bytes = memory.weights_bytes;
     r.arena_bytes = memory.arena_bytes;
     r.scratch_bytes = memory.scratch_bytes;
+    if (!subject.device.empty()) PARE_RETURN_IF_ERROR(add_device(subject, runner, r));
   }
   r.images = runner.images();
   r.data = data.description();

@@ -29,6 +29,7 @@ struct LatencySubject {
   Peer* peer = nullptr;
   int threads = 1;  // that the session was made with
   std::string cpu_level;
+  std::string device;  // "cuda"; empty: the processor
   // Images of this model's own size; nullptr: those given to measure_latency().
   const Dataset* images = nullptr;
 };
@@ -45,7 +46,8 @@ struct LatencyOptions {
 
 // One record a subject, in their order: times of single batches after warm-up, their quantiles,
 // images a second from the median, and the plan's memory. A peer measures itself, batch by batch,
-// and is idle between its turns.
+// and is idle between its turns. On a device of its own a session is also timed by the device's
+// clock, and then run for a second more for its clocks and its energy.
 Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubject>& subjects,
                                                    const Dataset& images,
                                                    const LatencyOptions& options);

@@ -147,6 +147,10 @@ Result<PeerTimes> time_peer(Peer& peer, int64_t batch, int64_t runs, int64_t fir
     return said_otherwise(peer, "one time for each run and its memory");
   }
   times.peak_bytes = peak->get<int64_t>();
+  const auto device = answer->find("device_us");
+  if (device != answer->end() && !read_numbers(*device, times.device_us)) {
+    return said_otherwise(peer, "numbers as the device's times");
+  }
   return times;
 }
 

@@ -69,6 +69,7 @@ Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Data
 
 struct PeerTimes {
   std::vector<double> samples_us;
+  std::vector<double> device_us;  // of an engine on a GPU, without copies; else empty
   int64_t peak_bytes = 0;
 };
 // `runs` batches timed by the peer itself after warming up; the first begins at image `first`.

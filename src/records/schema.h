@@ -120,6 +120,8 @@ struct LatencyRecord {
   std::string engine_version;  // optional: "1.32.0"
   std::string precision;
   std::string cpu_level;  // optional: highest instruction set allowed
+  std::string device;     // optional: "cuda"; the processor without it
+  std::string device_name;
   int64_t batch = -1;
   int64_t threads = -1;
   int64_t runs = -1;               // timed runs
@@ -131,6 +133,13 @@ struct LatencyRecord {
   std::optional<int64_t> weights_bytes;
   std::optional<int64_t> arena_bytes;
   std::optional<int64_t> scratch_bytes;
+  // Of a device of its own: the same batches by its own clock, without the copies from and to the
+  // processor's memory; clocks under load; energy by the device's own meter.
+  std::optional<double> device_us_p50;
+  std::optional<double> device_us_p90;
+  std::optional<int64_t> clock_mhz;
+  std::optional<int64_t> memory_clock_mhz;
+  std::optional<double> millijoules_per_image;
   int64_t images = -1;  // different images in rotation
   std::string data;
   std::vector<double> samples_us;  // optional: every timed run
@@ -142,6 +151,8 @@ struct LatencyRecord {
     v.optional("engine_version", s.engine_version);
     v.required("precision", s.precision);
     v.optional("cpu_level", s.cpu_level);
+    v.optional("device", s.device);
+    v.optional("device_name", s.device_name);
     v.required("batch", s.batch);
     v.required("threads", s.threads);
     v.required("runs", s.runs);
@@ -153,6 +164,11 @@ struct LatencyRecord {
     v.optional("weights_bytes", s.weights_bytes);
     v.optional("arena_bytes", s.arena_bytes);
     v.optional("scratch_bytes", s.scratch_bytes);
+    v.optional("device_us_p50", s.device_us_p50);
+    v.optional("device_us_p90", s.device_us_p90);
+    v.optional("clock_mhz", s.clock_mhz);
+    v.optional("memory_clock_mhz", s.memory_clock_mhz);
+    v.optional("millijoules_per_image", s.millijoules_per_image);
     v.required("images", s.images);
     v.required("data", s.data);
     v.optional("samples_us", s.samples_us);

@@ -82,7 +82,7 @@ class Gatherer {
     PARE_ASSIGN_OR_RETURN(LatencyRecord r, from_record<LatencyRecord>(record));
     auto& all = model(r.id).latencies;
     const auto key = [](const LatencyRecord& l) {
-      return std::tie(l.engine, l.precision, l.cpu_level, l.batch, l.threads);
+      return std::tie(l.engine, l.precision, l.cpu_level, l.device, l.batch, l.threads);
     };
     const auto same = std::find_if(all.begin(), all.end(),
                                    [&](const LatencyRecord& l) { return key(l) == key(r); });
@@ -214,10 +214,27 @@ Comparison compare(const ModelFacts& base, const ModelFacts& model) {
 
 const LatencyRecord* ModelFacts::latency(int64_t batch, int64_t threads) const {
   for (const LatencyRecord& l : latencies) {
-    if (l.engine == kOwnEngine && l.cpu_level.empty() && l.batch == batch && l.threads == threads)
+    if (l.engine == kOwnEngine && l.cpu_level.empty() && l.device.empty() && l.batch == batch &&
+        l.threads == threads) {
       return &l;
+    }
   }
   return nullptr;
+}
+
+std::vector<const LatencyRecord*> ModelFacts::device_latencies(int64_t batch) const {
+  std::vector<const LatencyRecord*> found;
+  for (const LatencyRecord& l : latencies) {
+    if (l.engine == kOwnEngine && !l.device.empty() && l.batch == batch) found.push_back(&l);
+  }
+  return found;
+}
+
+const AccuracyRecord* ModelFacts::accuracy_in(const std::string& precision) const {
+  for (const AccuracyRecord& a : accuracies) {
+    if (a.engine == kOwnEngine && a.precision == precision) return &a;
+  }
+  return accuracy();
 }
 
 const SizeRecord* ModelFacts::file() const {
@@ -243,7 +260,7 @@ std::vector<int64_t> Group::threads() const {
   std::set<int64_t> found;
   for (const ModelFacts& m : models) {
     for (const LatencyRecord& l : m.latencies) {
-      if (l.engine == kOwnEngine) found.insert(l.threads);
+      if (l.engine == kOwnEngine && l.device.empty()) found.insert(l.threads);
     }
   }
   return {found.begin(), found.end()};

@@ -41,8 +41,12 @@ struct ModelFacts {
 
   const std::string& name() const { return id.variant.empty() ? id.model : id.variant; }
   const AccuracyRecord* accuracy() const { return accuracies.empty() ? nullptr : &accuracies[0]; }
-  // Pare's own time; nullptr if it was not measured.
+  // Pare's own time on the processor; nullptr if it was not measured.
   const LatencyRecord* latency(int64_t batch, int64_t threads) const;
+  // Pare's own times on other devices, one a device and precision.
+  std::vector<const LatencyRecord*> device_latencies(int64_t batch) const;
+  // Of what Pare answers in a precision; the first there is where that was not measured.
+  const AccuracyRecord* accuracy_in(const std::string& precision) const;
   // What one would ship: the .pare file, else the .onnx file.
   const SizeRecord* file() const;
 };
@@ -56,7 +60,7 @@ struct Group {
   // "alexnet, trained on …".
   std::string title() const;
   const ModelFacts& base() const { return models[baseline]; }
-  // Batch sizes and thread counts that Pare was timed at, ascending.
+  // Batch sizes and thread counts that Pare was timed at, ascending; threads of the processor only.
   std::vector<int64_t> batches() const;
   std::vector<int64_t> threads() const;
   // Pare's time of the baseline over that of `model`, same batch and threads.

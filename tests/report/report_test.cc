@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <regex>
 #include <string>
 
@@ -217,6 +218,28 @@ TEST(ReportTest, SentencesAreComputedFromTheRecords) {
   EXPECT_THAT(
       *html,
       Has("15.00 % of the answers differ. The class that loses most is yes: −10.00 points."));
+}
+
+TEST(ReportTest, ProcessorAndGpuStandInOneChart) {
+  std::vector<Record> records = report_fixture::small_study();
+  const auto first = std::find_if(records.begin(), records.end(),
+                                  [](const Record& r) { return r.kind == "latency"; });
+  ASSERT_NE(first, records.end());
+  const Record on_processor = *first;
+  for (const char* precision : {"float32", "float16"}) {
+    Record on_gpu = on_processor;
+    on_gpu.fields["device"] = "cuda";
+    on_gpu.fields["precision"] = precision;
+    on_gpu.fields["latency_us_p50"] = 20;
+    records.push_back(on_gpu);
+  }
+  const auto facts = gather_facts(records);
+  ASSERT_TRUE(facts.ok()) << facts.status().message();
+  // The processor's times are what they were.
+  EXPECT_NEAR(*facts->groups[0].speedup(facts->groups[0].models[1], 1, 2), 4.0, 1e-12);
+  const Page html{*make_html_report(records)};
+  EXPECT_THAT(html, Has("batch 1, all devices"));
+  EXPECT_THAT(html, Has("on cuda, float16"));
 }
 
 TEST(ReportTest, ABaselineThatPacksWellIsExplained) {

@@ -24,6 +24,15 @@ std::string accuracy_of(const ModelFacts& model, const LatencyRecord& latency) {
   return "–";
 }
 
+// Our own time in the same setting: on the same device, there in the same precision.
+const LatencyRecord* own_beside(const ModelFacts& model, const LatencyRecord& l) {
+  if (l.device.empty()) return model.latency(l.batch, l.threads);
+  for (const LatencyRecord* own : model.device_latencies(l.batch)) {
+    if (own->device == l.device && own->precision == l.precision) return own;
+  }
+  return nullptr;
+}
+
 std::vector<std::vector<Cell>> engine_rows(const ModelFacts& model) {
   std::vector<const LatencyRecord*> all;
   for (const LatencyRecord& l : model.latencies) all.push_back(&l);
@@ -33,12 +42,13 @@ std::vector<std::vector<Cell>> engine_rows(const ModelFacts& model) {
   });
   std::vector<std::vector<Cell>> rows;
   for (const LatencyRecord* l : all) {
-    const LatencyRecord* own = model.latency(l->batch, l->threads);
+    const LatencyRecord* own = own_beside(model, *l);
     const bool compare = own != nullptr && own != l;
     rows.push_back(
         {{.text = model.name(), .header = true},
          {.text = fmt::format("{}, {}", l->batch, l->threads), .number = true},
-         {.text = l->engine + (l->engine_version.empty() ? "" : " " + l->engine_version)},
+         {.text = l->engine + (l->engine_version.empty() ? "" : " " + l->engine_version) +
+                  (l->device.empty() ? "" : " on " + l->device)},
          {.text = l->precision},
          {.text = accuracy_of(model, *l), .number = true},
          {.text = duration_text(l->latency_us_p50),

@@ -18,18 +18,13 @@ std::string family(const std::string& variant) {
   return "unchanged";
 }
 
-Json point(const ModelFacts& model, double x, const std::string& x_text) {
-  const AccuracyRecord& a = *model.accuracy();
+Json point(const std::string& label, const std::string& kind, const AccuracyRecord& a, double x,
+           const std::string& x_text) {
   Json tip = {
       fmt::format("top-1 {} ({:.2f} to {:.2f})", percent_text(a.top1), a.top1_low, a.top1_high),
       x_text};
-  return {{"label", model.name()},
-          {"family", family(model.name())},
-          {"x", x},
-          {"y", a.top1},
-          {"low", a.top1_low},
-          {"high", a.top1_high},
-          {"tip", tip}};
+  return {{"label", label},    {"family", kind},      {"x", x},    {"y", a.top1},
+          {"low", a.top1_low}, {"high", a.top1_high}, {"tip", tip}};
 }
 
 // `value` gives a model's x and its text; models without one are left out.
@@ -41,10 +36,42 @@ Json view(const Group& group, const std::string& name, Value value) {
     if (model.accuracy() == nullptr) continue;
     const auto [x, text] = value(model);
     if (x <= 0) continue;
-    points.push_back(point(model, x, text));
+    points.push_back(point(model.name(), family(model.name()), *model.accuracy(), x, text));
     plain.push_back({x, model.accuracy()->top1});
   }
   return {{"name", name}, {"points", points}, {"front", pareto_front(plain)}};
+}
+
+std::string latency_text(const LatencyRecord& l) {
+  return fmt::format("{} (p99 {}), {:.0f} images/s", duration_text(l.latency_us_p50),
+                     duration_text(l.latency_us_p99), l.images_per_s);
+}
+
+// Processor and other devices in one chart: a point for each precision that a device was timed in.
+Json devices_view(const Group& group, int64_t batch, int64_t threads) {
+  Json points = Json::array();
+  std::vector<TradeoffPoint> plain;
+  const auto add = [&](const ModelFacts& m, const LatencyRecord& l, const AccuracyRecord& a) {
+    const bool device = !l.device.empty();
+    const std::string where = device ? fmt::format(" on {}, {}", l.device, l.precision) : "";
+    const double ms = l.latency_us_p50 / 1000;
+    points.push_back(
+        point(m.name() + where, device ? l.device : family(m.name()), a, ms, latency_text(l)));
+    plain.push_back({ms, a.top1});
+  };
+  bool any_device = false;
+  for (const ModelFacts& model : group.models) {
+    if (model.accuracy() == nullptr) continue;
+    if (const LatencyRecord* l = model.latency(batch, threads)) add(model, *l, *model.accuracy());
+    for (const LatencyRecord* l : model.device_latencies(batch)) {
+      add(model, *l, *model.accuracy_in(l->precision));
+      any_device = true;
+    }
+  }
+  if (!any_device) return nullptr;
+  return {{"name", fmt::format("batch {}, all devices", batch)},
+          {"points", points},
+          {"front", pareto_front(plain)}};
 }
 
 std::string front_text(const Json& view) {
@@ -57,8 +84,13 @@ std::string front_text(const Json& view) {
 }
 
 std::string latency_chart(const Group& group) {
-  if (group.models.size() < 2) return "";  // one point is no trade-off
   Json views = Json::array();
+  const int64_t most_threads = group.threads().empty() ? 1 : group.threads().back();
+  for (const int64_t batch : group.batches()) {
+    Json made = devices_view(group, batch, most_threads);
+    if (!made.is_null() && made["points"].size() > 1) views.push_back(std::move(made));
+  }
+  if (group.models.size() < 2 && views.empty()) return "";  // one point is no trade-off
   for (const int64_t threads : group.threads()) {
     for (const int64_t batch : group.batches()) {
       const Json made =
@@ -68,10 +100,7 @@ std::string latency_chart(const Group& group) {
                [&](const ModelFacts& m) {
                  const LatencyRecord* l = m.latency(batch, threads);
                  if (l == nullptr) return std::pair<double, std::string>{0, ""};
-                 return std::pair<double, std::string>{
-                     l->latency_us_p50 / 1000,
-                     fmt::format("{} (p99 {}), {:.0f} images/s", duration_text(l->latency_us_p50),
-                                 duration_text(l->latency_us_p99), l->images_per_s)};
+                 return std::pair<double, std::string>{l->latency_us_p50 / 1000, latency_text(*l)};
                });
       if (!made["points"].empty()) views.push_back(made);
     }
