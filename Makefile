@@ -1,5 +1,6 @@
 # make         builds build/release/pare and pare-train, after installing what is missing to build it
 # make test    the whole test suite
+# make test-gpu what only a GPU can tell, and which of it ran
 # make study   the main job: trade-off table and report.html from real images
 # make lite    build/lite/pare: everything but training, no LibTorch, one file to copy
 # make check   format, layers and clang-tidy, as CI runs them
@@ -7,7 +8,7 @@
 
 JOBS ?= $(shell nproc)
 
-.PHONY: all packages torch configured release lite test study check clean
+.PHONY: all packages torch configured release lite test test-gpu study check clean
 all: release
 
 packages:
@@ -29,6 +30,10 @@ lite: packages
 test: configured
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -j $(JOBS)
+
+test-gpu: configured
+	@cmake --build --preset release -j $(JOBS) --target gpu_tests pare_cuda_module
+	@scripts/gpu/test.sh
 
 study: release
 	@build/release/pare study
