@@ -35,7 +35,8 @@ Result<Graph> fold_shapes(Graph graph);
 // windows of one pixel.
 Result<Graph> drop_identities(Graph graph);
 
-// Conv or Gemm, then BatchNormalization (nothing else reads between them):
+// Conv or Gemm, then BatchNormalization (nothing else reads between them), also with a MaxPool
+// between where no γ is negative, for then the largest stays the largest:
 //   w' = w · γ/√(σ²+ε),  b' = (b − μ) · γ/√(σ²+ε) + β,  in double, rounded once.
 Result<Graph> fold_batch_norm(Graph graph);
 

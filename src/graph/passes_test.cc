@@ -214,6 +214,23 @@ TEST(FoldBatchNorm, ByHand) {
   EXPECT_EQ(folded.initializers.size(), 2U);
 }
 
+TEST(FoldBatchNorm, ThroughAMaxPoolUnlessItTurnsTheOrderRound) {
+  for (const bool negative : {false, true}) {
+    Graph g = conv_norm();
+    g.nodes[1].inputs[0] = "p";
+    g.nodes.insert(g.nodes.begin() + 1, node("MaxPool", "pool", {"c"}, {"p"},
+                                             {{"kernel_shape", std::vector<int64_t>{2, 2}}}));
+    g.outputs[0].shape = {kDynamic, 2, 1, 1};
+    if (negative) g.initializers["gamma"] = floats({2}, {2, -10});
+    const Graph folded = checked(fold_batch_norm(std::move(g)));
+    ASSERT_EQ(folded.nodes.size(), negative ? 3U : 2U);
+    if (negative) continue;
+    EXPECT_EQ(folded.nodes[1].outputs[0], "y");
+    EXPECT_EQ(to_float_vector(folded.initializers.at("w")), (std::vector<float>{3, 10}));
+    EXPECT_EQ(to_float_vector(folded.initializers.at("b")), (std::vector<float>{9, 4}));
+  }
+}
+
 TEST(FoldBatchNorm, NotWhenTheConvolutionIsReadElsewhereToo) {
   Graph g = conv_norm();
   g.outputs.push_back({"c", DType::kFloat32, {kDynamic, 2, 2, 2}});

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "graph/passes.h"
@@ -32,14 +33,28 @@ std::optional<Affine> batch_norm_affine(const Matcher& match, const Node& node) 
 // output channel is axis 0 of the weights, for Gemm the one that is not summed over.
 struct Target {
   size_t layer = 0;
+  size_t before_norm = 0;  // the layer, or a max-pool between
   bool channel_first = true;
 };
 
+// The node that alone feeds `reader`; -1 for none.
+int only_feeder(const Matcher& match, const Node& reader) {
+  const std::string& value = reader.inputs[0];
+  return match.only_reader(value) == &reader ? match.index().producer(value) : -1;
+}
+
+bool is_max_pool(const Node& node) {
+  return node.domain.empty() && node.op == "MaxPool" && node.outputs.size() == 1;
+}
+
 std::optional<Target> find_target(const Matcher& match, const Node& norm) {
-  const std::string& value = norm.inputs[0];
-  const int layer = match.index().producer(value);
-  if (layer < 0 || match.only_reader(value) != &norm) return std::nullopt;
-  const Node& node = match.graph().nodes[static_cast<size_t>(layer)];
+  const std::vector<Node>& nodes = match.graph().nodes;
+  const int before = only_feeder(match, norm);
+  if (before < 0) return std::nullopt;
+  const bool pooled = is_max_pool(nodes[static_cast<size_t>(before)]);
+  const int layer = pooled ? only_feeder(match, nodes[static_cast<size_t>(before)]) : before;
+  if (layer < 0) return std::nullopt;
+  const Node& node = nodes[static_cast<size_t>(layer)];
   const bool is_conv = node.domain.empty() && node.op == "Conv";
   const bool is_gemm = node.domain.empty() && node.op == "Gemm" &&
                        node.float_attribute("alpha", 1.0F) == 1.0F &&
@@ -47,7 +62,8 @@ std::optional<Target> find_target(const Matcher& match, const Node& norm) {
   if (!is_conv && !is_gemm) return std::nullopt;
   if (!match.floats(node.inputs[1])) return std::nullopt;
   if (node.has_input(2) && !match.floats(node.inputs[2])) return std::nullopt;
-  return Target{static_cast<size_t>(layer), is_conv || node.int_attribute("transB", 0) != 0};
+  return Target{static_cast<size_t>(layer), static_cast<size_t>(before),
+                is_conv || node.int_attribute("transB", 0) != 0};
 }
 
 Result<Tensor> scaled_weights(const Tensor& weights, const Affine& affine, bool channel_first) {
@@ -65,6 +81,12 @@ Status fold(Graph& graph, const Matcher& match, size_t norm_index, const Target&
   Node& layer = graph.nodes[target.layer];
   const auto affine = batch_norm_affine(match, norm);
   if (!affine) return ok_status();
+  // The largest of a window stays the largest unless a negative scale turns the order round.
+  const bool pooled = target.before_norm != target.layer;
+  const auto negative = [](double scale) { return scale < 0; };
+  if (pooled && std::any_of(affine->scale.begin(), affine->scale.end(), negative)) {
+    return ok_status();
+  }
   const Tensor weights = graph.initializers.at(layer.inputs[1]);
   // A Gemm may add anything that broadcasts; only one number a channel can be folded into.
   std::vector<float> bias(affine->scale.size(), 0.0F);
@@ -89,7 +111,7 @@ Status fold(Graph& graph, const Matcher& match, size_t norm_index, const Target&
     layer.inputs[2] = graph.fresh_name(layer.name + ".bias");
     graph.initializers[layer.inputs[2]] = std::move(folded_bias);
   }
-  layer.outputs[0] = norm.outputs[0];
+  graph.nodes[target.before_norm].outputs[0] = norm.outputs[0];
   graph.nodes.erase(graph.nodes.begin() + static_cast<std::ptrdiff_t>(norm_index));
   return ok_status();
 }
