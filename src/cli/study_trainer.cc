@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "cli/train_material.h"
+#include "cli/train_teacher.h"
 #include "cli/trainer.h"
 #include "train/finetune.h"
 #include "train/recipe.h"
@@ -45,7 +46,10 @@ class TorchStudyTrainer : public StudyTrainer {
     outline.recipe = recipe_toml(recipe);
     // A model file and a teacher are named in the recipe; their content decides too.
     if (is_model_file(recipe.model.name)) outline.recipe += weights_hash(material.graph);
-    if (!recipe.distil.teacher.empty()) {
+    if (has_trained_teacher(recipe)) {
+      PARE_ASSIGN_OR_RETURN(const TrainRecipe teacher, teacher_recipe(recipe));
+      outline.recipe += recipe_toml(teacher);
+    } else if (!recipe.distil.teacher.empty()) {
       PARE_ASSIGN_OR_RETURN(const Graph teacher, load_train_teacher(recipe.distil.teacher));
       outline.recipe += weights_hash(teacher);
     }
@@ -57,13 +61,8 @@ class TorchStudyTrainer : public StudyTrainer {
     TrainRun run;
     PARE_ASSIGN_OR_RETURN(run.recipe, resolve(request));
     PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(run.recipe, false));
-    std::optional<Graph> teacher;
-    if (!run.recipe.distil.teacher.empty()) {
-      PARE_ASSIGN_OR_RETURN(teacher, load_train_teacher(run.recipe.distil.teacher));
-    }
     run.graph = std::move(material.graph);
     run.data = std::move(material.data);
-    run.teacher = teacher ? &*teacher : nullptr;
     run.folder = folder;
     run.resume = file_exists(folder + "/checkpoint.pare-train");
     run.threads = request.threads;
@@ -75,6 +74,8 @@ class TorchStudyTrainer : public StudyTrainer {
                       r.epoch, r.epochs, r.step, r.total_steps, r.loss, r.images_per_s, r.eta_s));
     };
     run.events.note = progress;
+    PARE_ASSIGN_OR_RETURN(const std::optional<Graph> teacher, find_teacher(run));
+    run.teacher = teacher ? &*teacher : nullptr;
     return pare::train(run).status();
   }
 

@@ -9,12 +9,14 @@
 #include <optional>
 
 #include "base/file.h"
+#include "base/process_age.h"
 #include "base/stats.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
 #include "cli/stop_signal.h"
 #include "cli/train_material.h"
 #include "cli/train_progress.h"
+#include "cli/train_teacher.h"
 #include "cli/trainer.h"
 #include "cli/usage.h"
 #include "train/device.h"
@@ -111,6 +113,13 @@ void print_result(const TrainRecipe& recipe, const TrainResult& result) {
   const Interval interval = wilson_interval(right, result.images);
   fmt::print("top-1         {:.2f} % ({:.2f} to {:.2f}), top-5 {:.2f} %, on {} images\n",
              result.top1, 100 * interval.low, 100 * interval.high, result.top5, result.images);
+  if (const int64_t views = recipe.train.test_views; views > 1) {
+    fmt::print("              {:.2f} % with the scores of {} views of each image averaged\n",
+               result.views_top1, views);
+  }
+  if (const auto age = process_age_s()) {
+    fmt::print("known         {:.2f} s after the program was started\n", *age);
+  }
   if (recipe.data.path.empty()) {
     fmt::print("trained on the built-in images only: --data DIR takes a whole data set\n");
   }
@@ -126,8 +135,51 @@ void print_json(const TrainRecipe& recipe, const TrainResult& result) {
     out["top1"] = result.top1;
     out["top5"] = result.top5;
     out["loss"] = result.test_loss;
+    if (recipe.train.test_views > 1) {
+      out["views"] = recipe.train.test_views;
+      out["views_top1"] = result.views_top1;
+    }
+    if (const auto age = process_age_s()) out["seconds_since_start"] = *age;
   }
   print_indented(out);
+}
+
+// What the run tells goes to `progress`; both must stay where they are.
+void show_events(TrainRun& run, TrainProgress& progress) {
+  run.events.begins = [&progress, &run] {
+    for (const std::string& warning : run.data.warnings) progress.note(warning);
+    progress.note(fmt::format("{} by recipe {}, on {}, into {}", run.recipe.model.name,
+                              run.recipe.name, run.data.train->description(), run.folder));
+  };
+  run.events.step = [&progress, stop = run.stop](const StepReport& r) {
+    if (!stop->load()) progress.step(r);  // the bar would wipe what Ctrl-C said
+  };
+  run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
+  run.events.note = [&progress](const std::string& line) { progress.note(line); };
+}
+
+Result<TrainResult> train_with_teacher(const Options& o, TrainRecipe& recipe) {
+  PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(recipe, o.strict));
+  TrainProgress progress(stderr_is_terminal());
+  TrainRun run;
+  run.recipe = recipe;
+  run.graph = std::move(material.graph);
+  run.data = std::move(material.data);
+  run.folder = o.folder;
+  run.resume = o.resume;
+  run.threads = o.threads;
+  run.device = o.device;
+  run.stop = take_stop_signals();
+  show_events(run, progress);
+  const auto teacher = find_teacher(run);
+  if (!teacher.ok()) {
+    progress.wipe();
+    return teacher.status();
+  }
+  run.teacher = teacher->has_value() ? &**teacher : nullptr;
+  auto trained = train(run);
+  progress.wipe();
+  return trained;
 }
 
 Status run_training(Options o) {
@@ -138,45 +190,19 @@ Status run_training(Options o) {
   if (o.resume && o.folder.empty()) {
     return invalid_argument("--resume needs the folder of the run (--out)");
   }
-  if (o.resume) PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
+  const bool at_teacher = o.resume && stopped_at_teacher(o.folder);
+  if (o.resume && !at_teacher) PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
   PARE_ASSIGN_OR_RETURN(TrainRecipe recipe, resolve_recipe(o));
+  if (has_trained_teacher(recipe)) PARE_RETURN_IF_ERROR(teacher_recipe(recipe).status());
   if (o.show_recipe) {
     fmt::print("{}", recipe_toml(recipe));
     return ok_status();
   }
+  if (at_teacher) o.resume = false;  // the student has not begun
   if (o.folder.empty()) o.folder = default_folder(recipe);
   PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
   PARE_RETURN_IF_ERROR(choose_device(o.device).status());
-  PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(recipe, o.strict));
-  std::optional<Graph> teacher;
-  if (!recipe.distil.teacher.empty()) {
-    PARE_ASSIGN_OR_RETURN(teacher, load_train_teacher(recipe.distil.teacher));
-  }
-  TrainProgress progress(stderr_is_terminal());
-  TrainRun run;
-  run.recipe = recipe;
-  run.graph = std::move(material.graph);
-  run.data = std::move(material.data);
-  run.teacher = teacher ? &*teacher : nullptr;
-  run.folder = o.folder;
-  run.resume = o.resume;
-  run.threads = o.threads;
-  run.device = o.device;
-  run.stop = take_stop_signals();
-  run.events.begins = [&progress, &run] {
-    for (const std::string& warning : run.data.warnings) progress.note(warning);
-    progress.note(fmt::format("{} by recipe {}, on {}, into {}", run.recipe.model.name,
-                              run.recipe.name, run.data.train->description(), run.folder));
-  };
-  run.events.step = [&progress, &run](const StepReport& r) {
-    if (!run.stop->load()) progress.step(r);  // the bar would wipe what Ctrl-C said
-  };
-  run.events.epoch = [&progress](const EpochReport& r) { progress.epoch(r); };
-  run.events.note = [&progress](const std::string& line) { progress.note(line); };
-  const auto trained = train(run);
-  progress.wipe();
-  if (!trained.ok()) return trained.status();
-  const TrainResult& result = *trained;
+  PARE_ASSIGN_OR_RETURN(const TrainResult result, train_with_teacher(o, recipe));
   if (o.json) {
     print_json(recipe, result);
   } else {

@@ -60,13 +60,18 @@ Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict) {
     PARE_ASSIGN_OR_RETURN(recipe.data.image_size, own_image_size(recipe.model.name));
   }
   PARE_ASSIGN_OR_RETURN(m.data, open_data(recipe, nullptr, strict));
+  PARE_ASSIGN_OR_RETURN(m.graph, initial_graph(recipe, m.data));
+  return m;
+}
+
+Result<Graph> initial_graph(const TrainRecipe& recipe, const DatasetPair& data) {
+  if (is_model_file(recipe.model.name)) return load_model(recipe.model.name);
   ModelOptions options;
-  options.classes = static_cast<int64_t>(m.data.train->classes().size());
-  options.image_size = m.data.train->image_shape().height;
+  options.classes = static_cast<int64_t>(data.train->classes().size());
+  options.image_size = data.train->image_shape().height;
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.training_form = recipe.model.batch_norm;
-  PARE_ASSIGN_OR_RETURN(m.graph, build_named(recipe.model.name, options));
-  return m;
+  return build_named(recipe.model.name, options);
 }
 
 Result<Graph> load_train_teacher(const std::string& name) {

@@ -23,7 +23,11 @@ struct TrainMaterial {
 // an error.
 Result<TrainMaterial> load_train_material(TrainRecipe& recipe, bool strict);
 
-// A model file, or one of the zoo by name.
+// The recipe's model, one of `pare models` or a file, with its initial weights and as many classes
+// as the images have.
+Result<Graph> initial_graph(const TrainRecipe& recipe, const DatasetPair& data);
+
+// A model file, or one of the zoo by name; not one that is trained first (train_teacher.h).
 Result<Graph> load_train_teacher(const std::string& name);
 
 }  // namespace pare

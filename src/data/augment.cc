@@ -14,6 +14,13 @@ namespace {
 
 uint8_t fill_of(const PixelWork& work, int64_t channel) { return work.fill[channel % 3]; }
 
+// An image's side in the first epoch: a stream of its own, whose epoch no run reaches.
+bool first_side(const AugmentKey& key) {
+  constexpr uint32_t kNoEpoch = uint32_t{1} << 24;
+  return Rng(key.seed, RngPurpose::kAugment, static_cast<uint64_t>(key.index), kNoEpoch)
+      .bernoulli(0.5F);
+}
+
 // dst(y, x) = src(y + dy, x' + dx), x' mirrored or not.
 void crop_and_flip(const PixelWork& work, const ImageDraw& d, const ImageShape& s,
                    const uint8_t* src, uint8_t* dst) {
@@ -172,6 +179,7 @@ ImageDraw draw_image(const AugmentOptions& o, const AugmentKey& key, const Image
   d.dx = static_cast<int32_t>(static_cast<int64_t>(rng.below(offsets)) - o.crop_padding);
   d.dy = static_cast<int32_t>(static_cast<int64_t>(rng.below(offsets)) - o.crop_padding);
   d.mirrored = rng.bernoulli(0.5F) && o.flip ? 1 : 0;
+  if (o.flip && o.alternate_flip) d.mirrored = first_side(key) != (key.epoch % 2 != 0) ? 1 : 0;
   const float angle =
       rng.uniform(-1.0F, 1.0F) * o.rotate_degrees * std::numbers::pi_v<float> / 180.0F;
   d.shift_x = rng.uniform(-1.0F, 1.0F) * o.shift * static_cast<float>(shape.width);

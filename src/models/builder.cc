@@ -50,10 +50,28 @@ float draw_one(Rng& rng, const Init& init) {
     }
     case InitKind::kScores:
       return rng.normal() * 0.1F * std::sqrt(1.0F / in);
+    case InitKind::kMeanScores:
+      return rng.normal() / in;
+    case InitKind::kDirac: {
+      const float bound = std::sqrt(1.0F / in);
+      return rng.uniform(-bound, bound);
+    }
     case InitKind::kNormal002:
       return truncated_normal(rng) * 0.02F;
   }
   return 0.0F;
+}
+
+// [out, in, kernel, kernel]: output channel i becomes input channel i, as far as there are both.
+void set_identity(Tensor& weights) {
+  const Shape& shape = weights.shape();
+  const std::span<float> values = weights.mutable_values<float>();
+  const int64_t area = shape[2] * shape[3];
+  for (int64_t o = 0; o < std::min(shape[0], shape[1]); ++o) {
+    const auto begin = values.begin() + o * shape[1] * area;
+    std::fill(begin, begin + shape[1] * area, 0.0F);
+    begin[o * area + area / 2] = 1.0F;
+  }
 }
 
 }  // namespace
@@ -118,6 +136,7 @@ void GraphBuilder::draw(Tensor& tensor, const std::string& name, const Init& ini
       values[static_cast<size_t>(i)] = draw_one(rng, init);
     }
   });
+  if (init.kind == InitKind::kDirac) set_identity(tensor);
 }
 
 std::string GraphBuilder::weight(const std::string& name, Shape shape, const Init& init) {
@@ -209,13 +228,15 @@ Value GraphBuilder::conv(const std::string& name, const Value& x, const ConvOpti
                {"strides", std::vector<int64_t>(2, o.stride)}});
 }
 
-Value GraphBuilder::batch_norm(const std::string& name, const Value& x) {
+Value GraphBuilder::batch_norm(const std::string& name, const Value& x, float kept) {
   const Shape channels = {x.shape[0]};
+  std::map<std::string, Attribute> attributes = {{"epsilon", 1e-5F}};
+  if (kept != 0.9F) attributes["momentum"] = kept;  // 0.9 is ONNX's own
   return node("BatchNormalization", name,
               {x.name, weight(name + ".weight", channels, {InitKind::kOne}),
                weight(name + ".bias", channels, {}), weight(name + ".running_mean", channels, {}),
                weight(name + ".running_var", channels, {InitKind::kOne})},
-              x.shape, {{"epsilon", 1e-5F}});
+              x.shape, std::move(attributes));
 }
 
 Value GraphBuilder::relu(const std::string& name, const Value& x) {
@@ -260,12 +281,13 @@ Value GraphBuilder::add(const std::string& name, const Value& a, const Value& b)
   return node("Add", name, {a.name, b.name}, a.shape);
 }
 
-Value GraphBuilder::dense(const std::string& name, const Value& x, int64_t units, InitKind init) {
+Value GraphBuilder::dense(const std::string& name, const Value& x, int64_t units, InitKind init,
+                          bool bias) {
   const int64_t in = x.shape[0];
-  return node("Gemm", name,
-              {x.name, weight(name + ".weight", {units, in}, {init, in, units}),
-               weight(name + ".bias", {units}, {})},
-              {units}, {{"transB", int64_t{1}}});
+  std::vector<std::string> inputs = {x.name,
+                                     weight(name + ".weight", {units, in}, {init, in, units})};
+  if (bias) inputs.push_back(weight(name + ".bias", {units}, {}));
+  return node("Gemm", name, inputs, {units}, {{"transB", int64_t{1}}});
 }
 
 Value GraphBuilder::token_dense(const std::string& name, const Value& x, int64_t units,

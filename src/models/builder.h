@@ -32,6 +32,10 @@ enum class InitKind {
   // near log(classes), where He's start gave the ViT with its two dropouts a loss of 5.7 and an
   // epoch that only undid it.
   kScores,
+  kMeanScores,  // normal, std = 1 / fan in: scores that are means of their features' products
+  // Output channel i < fan in / area is input channel i, the others uniform in ±sqrt(1 / fan in):
+  // for 3×3 convolutions that begin by handing on what they read (Zagoruyko, Komodakis 2017).
+  kDirac,
   kNormal002,  // normal cut at 2 std, std = 0.02: position embeddings of Dosovitskiy et al. 2021
 };
 
@@ -78,7 +82,8 @@ class GraphBuilder {
 
   Value conv(const std::string& name, const Value& x, const ConvOptions& options);
   // Batch norm in its inference form, epsilon 1e-5; the trainer knows what it means in training.
-  Value batch_norm(const std::string& name, const Value& x);
+  // `kept`: share of the running statistics that a training step keeps.
+  Value batch_norm(const std::string& name, const Value& x, float kept = 0.9F);
   Value relu(const std::string& name, const Value& x);
   Value gelu(const std::string& name, const Value& x);  // exact (erf); opset 20
   Value max_pool(const std::string& name, const Value& x, const PoolOptions& options);
@@ -86,9 +91,9 @@ class GraphBuilder {
   Value flatten(const std::string& name, const Value& x);
   Value dropout(const std::string& name, const Value& x, float ratio);
   Value add(const std::string& name, const Value& a, const Value& b);
-  // y = x Wᵀ + b on [features]: Gemm with weights [out, in].
+  // y = x Wᵀ + b on [features]: Gemm with weights [out, in]; b can be left out.
   Value dense(const std::string& name, const Value& x, int64_t units,
-              InitKind init = InitKind::kHeFanIn);
+              InitKind init = InitKind::kHeFanIn, bool bias = true);
   // y = x W + b on [tokens, features]: MatMul with weights [in, out], then Add. `fan_out`: 0 for
   // `units`; less where several projections share one matrix.
   Value token_dense(const std::string& name, const Value& x, int64_t units, int64_t fan_out = 0);

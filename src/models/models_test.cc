@@ -43,6 +43,9 @@ TEST(Models, HaveThePublishedParameterCounts) {
       11'689'512);
   EXPECT_EQ(trainable(build("resnet18", {.training_form = true})), 11'173'962);
   EXPECT_EQ(trainable(build("wrn-16-8", {})), 10'961'370);
+  // airbench94: convolutions 1,967,616, whitening 312, scores 2,560; six norms' 1,152 shifts stand
+  // as biases.
+  EXPECT_EQ(trainable(build("speedrun", {})), 1'967'616 + 312 + 2'560 + 1'152);
 }
 
 TEST(Models, AreSoundGraphs) {

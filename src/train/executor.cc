@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/cpu_features.h"
+#include "base/glob.h"
 #include "train/tensors.h"
 
 namespace pare {
@@ -156,6 +157,11 @@ std::unordered_set<std::string> product_weights(const Graph& graph) {
   return products;
 }
 
+bool matches_any(const std::vector<std::string>& patterns, const std::string& name) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&name](const std::string& pattern) { return glob_match(pattern, name); });
+}
+
 }  // namespace
 
 std::string describe(const Node& node) { return fmt::format("node '{}' ({})", node.name, node.op); }
@@ -214,6 +220,10 @@ Status TorchExecutor::load_initializers(const TorchExecutorOptions& options) {
   };
   for (const LearnedTensor& p : learned.parameters) {
     PARE_ASSIGN_OR_RETURN(at::Tensor value, learned_value(p.name));
+    if (matches_any(options.frozen, p.name)) {
+      buffers_.push_back({p.name, value, p.decay});
+      continue;
+    }
     value.requires_grad_(options.trainable);
     parameters_.push_back({p.name, value, p.decay});
   }

@@ -37,6 +37,8 @@ LearnedTensors find_learned(const Graph& graph);
 struct TorchExecutorOptions {
   at::Device device = at::kCPU;
   bool trainable = true;  // false: no gradients, any floating type, as for a teacher
+  // Learned weights that training leaves as they are (base/glob.h); they count as buffers.
+  std::vector<std::string> frozen = {};
 };
 
 class TorchExecutor {

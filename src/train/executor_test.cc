@@ -16,6 +16,7 @@
 #include "graph/safetensors.h"
 #include "models/models.h"
 #include "testing/files.h"
+#include "train/tiny_run.h"
 
 namespace pare {
 namespace {
@@ -99,6 +100,18 @@ TEST(TorchExecutor, ExportedNetworksAnswerAsPyTorchAndAllTheirWeightsLearn) {
     ++files;
   }
   EXPECT_GE(files, 13);
+}
+
+TEST(TorchExecutor, FrozenWeightsAreKeptButNotTrained) {
+  const Graph graph = tiny_graph(1);
+  auto all = TorchExecutor::create(graph).value();
+  auto executor = TorchExecutor::create(graph, {.frozen = {"conv1.weight", "bn*.scale"}}).value();
+  EXPECT_EQ(executor.parameters().size() + 3, all.parameters().size());
+  EXPECT_EQ(executor.buffers().size(), all.buffers().size() + 3);
+  for (const auto& p : executor.parameters()) EXPECT_NE(p.name, "conv1.weight");
+  const Graph kept = executor.to_graph().value();
+  EXPECT_EQ(to_float_vector(kept.initializers.at("conv1.weight")),
+            to_float_vector(graph.initializers.at("conv1.weight")));
 }
 
 TEST(TorchExecutor, NamesTheOperatorItLacks) {

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "graph/passes.h"
+#include "models/whitening.h"
 #include "train/head.h"
 
 namespace pare {
@@ -43,6 +44,25 @@ void remove_dropout(Graph& graph) {
   graph.nodes = std::move(kept);
 }
 
+// The first convolution from images spread over the whole set, which a folder lists class by class.
+Status whiten(Graph& graph, const TrainRun& run) {
+  const int64_t wanted = run.recipe.model.whiten_images;
+  const Dataset& images = *run.data.train;
+  const ImageShape shape = images.image_shape();
+  const int64_t count = std::min(wanted, images.size());
+  std::vector<uint8_t> pixels(static_cast<size_t>(count * shape.size()));
+  for (int64_t i = 0; i < count; ++i) {
+    PARE_RETURN_IF_ERROR(images.read_image(
+        i * images.size() / count, std::span(pixels).subspan(static_cast<size_t>(i * shape.size()),
+                                                             static_cast<size_t>(shape.size()))));
+  }
+  return whiten_first_convolution(graph, {.pixels = pixels,
+                                          .count = count,
+                                          .channels = shape.channels,
+                                          .height = shape.height,
+                                          .width = shape.width});
+}
+
 }  // namespace
 
 Result<Graph> prepare_graph(const TrainRun& run) {
@@ -71,6 +91,7 @@ Result<Graph> prepare_graph(const TrainRun& run) {
   PARE_ASSIGN_OR_RETURN(const std::string note,
                         fit_head(graph, classes, static_cast<uint64_t>(run.recipe.train.seed)));
   if (!note.empty() && run.events.note) run.events.note(note);
+  if (run.recipe.model.whiten_images > 0) PARE_RETURN_IF_ERROR(whiten(graph, run));
   return graph;
 }
 

@@ -210,6 +210,8 @@ void GpuStep::apply_update() {
   const at::NoGradGuard no_grad;
   const at::Tensor scale = gradient_scale();
   parts_.optimiser.count_step();
+  // The first of UpdateScalars is the rate.
+  parts_.optimiser.step_matrices(scalars_.slice(0, 0, sizeof(float)).view(at::kFloat)[0], scale);
   gather_rows();
   if (publish_at_once_) update_->publish();
   update_->launch(parts_.optimiser.rule(), scalars_, scale);
@@ -234,17 +236,18 @@ void GpuStep::gather_rows() {
   update_->begin();
   for (size_t i = 0; i < parameters.size(); ++i) {
     const TorchExecutor::Named& p = parameters[i];
-    at::Tensor gradient = p.gradient();
+    const Optimiser::Moments moments = parts_.optimiser.moments(i);
+    at::Tensor gradient = moments.stepped_elsewhere ? at::Tensor() : p.gradient();
     if (gradient.defined() && gradient.strides() != p.value.strides()) {
       // The kernel walks through memory, so the gradient must lie as its weight does.
       gradient = at::empty_like(p.value, gradient.options()).copy_(gradient);
     }
     gradients_.push_back(gradient);
-    const Optimiser::Moments moments = parts_.optimiser.moments(i);
     const at::Tensor average =
         parts_.average == nullptr ? at::Tensor() : parts_.average->parameters()[i].value;
     update_->add({p.value, gradient, moments.first, moments.second, moments.step, average, p.copy,
-                  static_cast<float>(moments.weight_decay)});
+                  static_cast<float>(moments.weight_decay),
+                  static_cast<float>(moments.rate_share)});
   }
   if (parts_.average == nullptr) return;
   const at::Tensor none;

@@ -459,6 +459,20 @@ TEST_F(GpuPart, WhatCannotBeRecordedIsLaunchedStepByStep) {
   EXPECT_EQ(tiny_course(tiny_graph(), recipe, true).note, "");
 }
 
+// Muon's products and the rates of its own for the rest.
+TEST_F(GpuPart, RecordedStepsOfMuonAreThoseOfLibTorch) {
+  TrainRecipe recipe = tiny_run("").recipe;
+  recipe.train.precision = "float32";
+  recipe.optimiser.kind = "muon";
+  recipe.optimiser.bias_lr = recipe.optimiser.lr / 4;
+  recipe.optimiser.bias_decay = 0.01;
+  for (const bool normalise : {false, true}) {
+    SCOPED_TRACE(normalise);
+    recipe.optimiser.muon_normalise = normalise;
+    expect_same_course(recipe, /*with_teacher=*/false, /*with_masks=*/false);
+  }
+}
+
 // With the layers that run at once, in bfloat16: to its rounding.
 TEST_F(GpuPart, StepsOfChainsLearnAsThoseOfLibTorch) {
   TrainRecipe recipe = tiny_run("").recipe;

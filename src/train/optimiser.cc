@@ -10,22 +10,43 @@ namespace pare {
 Optimiser::Optimiser(const std::vector<TorchExecutor::Named>& parameters,
                      const TrainRecipe::Optimiser& settings)
     : parameters_(parameters), settings_(settings), groups_(2) {
+  const bool muon = settings.kind == "muon";
+  adamw_ = (muon ? settings.rest : settings.kind) == "adamw";
   groups_[0].weight_decay = settings.weight_decay;
+  groups_[1].weight_decay = settings.bias_decay;
+  if (settings.bias_lr >= 0 && settings.lr > 0) {
+    groups_[1].rate_share = settings.bias_lr / settings.lr;
+  }
+  std::vector<size_t> matrices;
+  if (muon) matrices = muon_members(parameters_, settings_);
+  if (!matrices.empty()) muon_ = std::make_unique<Muon>(parameters_, matrices, settings_);
+  first_.resize(parameters_.size());
+  second_.resize(parameters_.size());
+  steps_.resize(parameters_.size());
   for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (std::binary_search(matrices.begin(), matrices.end(), i)) continue;
     groups_[parameters_[i].decay ? 0 : 1].members.push_back(i);
     const at::Tensor& w = parameters_[i].value;
-    first_.push_back(at::zeros_like(w.detach()));
-    if (settings_.kind == "adamw") {
-      second_.push_back(at::zeros_like(w.detach()));
-      steps_.push_back(at::zeros({}, w.options().requires_grad(false)));
+    first_[i] = at::zeros_like(w.detach());
+    if (adamw_) {
+      second_[i] = at::zeros_like(w.detach());
+      steps_[i] = at::zeros({}, w.options().requires_grad(false));
     }
   }
 }
 
 void Optimiser::step(double lr) {
   const at::NoGradGuard no_grad;
-  for (const Group& group : groups_) step_group(group, lr);
+  for (const Group& group : groups_) step_group(group, lr * group.rate_share);
+  const at::TensorOptions on = parameters_[0].value.options().requires_grad(false);
+  if (muon_ != nullptr) step_matrices(at::full({}, lr, on), /*gradient_scale=*/{});
   for (const TorchExecutor::Named& p : parameters_) p.value.mutable_grad() = at::Tensor();
+}
+
+void Optimiser::step_matrices(const at::Tensor& lr, const at::Tensor& gradient_scale) {
+  if (muon_ == nullptr) return;
+  const at::NoGradGuard no_grad;
+  muon_->step(lr * (settings_.muon_lr / settings_.lr), gradient_scale);
 }
 
 void Optimiser::step_group(const Group& group, double lr) {
@@ -43,18 +64,19 @@ void Optimiser::step_group(const Group& group, double lr) {
     if (g.strides() != w.strides()) g = at::empty_like(w).copy_(g);
     gradients.push_back(g);
     first.push_back(first_[i]);
-    if (!second_.empty()) {
+    if (adamw_) {
       second.push_back(second_[i]);
       steps.push_back(steps_[i]);
     }
   }
   if (weights.empty()) return;
-  if (settings_.kind == "adamw") {
+  if (adamw_) {
     at::_foreach_add_(steps, 1);
     at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, lr,
                       settings_.beta1, settings_.beta2, group.weight_decay, settings_.epsilon,
                       /*amsgrad=*/false, /*maximize=*/false);
   } else {
+    if (settings_.momentum == 0) first.clear();  // as LibTorch wants it
     at::_fused_sgd_(weights, gradients, first, group.weight_decay, settings_.momentum, lr,
                     /*dampening=*/0.0, settings_.nesterov, /*maximize=*/false,
                     /*is_first_step=*/false);
@@ -75,7 +97,7 @@ double Optimiser::clip(double limit) {
 
 UpdateRule Optimiser::rule() const {
   UpdateRule rule;
-  rule.adamw = settings_.kind == "adamw" ? 1 : 0;
+  rule.adamw = adamw_ ? 1 : 0;
   rule.nesterov = settings_.nesterov ? 1 : 0;
   rule.momentum = static_cast<float>(settings_.momentum);
   rule.beta1 = static_cast<float>(settings_.beta1);
@@ -86,26 +108,35 @@ UpdateRule Optimiser::rule() const {
 
 Optimiser::Moments Optimiser::moments(size_t i) const {
   Moments out;
+  const Group& group = groups_[parameters_[i].decay ? 0 : 1];
   out.first = first_[i];
-  if (!second_.empty()) {
-    out.second = second_[i];
-    out.step = steps_[i];
-  }
-  out.weight_decay = groups_[parameters_[i].decay ? 0 : 1].weight_decay;
+  out.second = second_[i];
+  out.step = steps_[i];
+  out.weight_decay = group.weight_decay;
+  out.rate_share = group.rate_share;
+  out.stepped_elsewhere = !first_[i].defined();
   return out;
 }
 
 void Optimiser::count_step() {
-  if (steps_.empty()) return;
+  std::vector<at::Tensor> steps;
+  for (const at::Tensor& step : steps_) {
+    if (step.defined()) steps.push_back(step);
+  }
+  if (steps.empty()) return;
   const at::NoGradGuard no_grad;
-  at::_foreach_add_(steps_, 1);
+  at::_foreach_add_(steps, 1);
 }
 
 std::map<std::string, at::Tensor> Optimiser::state() const {
   std::map<std::string, at::Tensor> out;
+  if (muon_ != nullptr) {
+    for (const auto& [name, momentum] : muon_->state()) out["first/" + name] = momentum;
+  }
   for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (!first_[i].defined()) continue;  // Muon's
     out["first/" + parameters_[i].name] = first_[i];
-    if (!second_.empty()) {
+    if (adamw_) {
       out["second/" + parameters_[i].name] = second_[i];
       out["steps/" + parameters_[i].name] = steps_[i];
     }

@@ -152,7 +152,7 @@ TEST(Schedule, WarmUpIsAtMostHalfOfTheRun) {
   EXPECT_DOUBLE_EQ(schedule_factor(s, {1, 1}, 0), 1.0);
 }
 
-TEST(Schedule, OneCycleStepAndConstant) {
+TEST(Schedule, OneCycleStepConstantAndLinear) {
   TrainRecipe::Schedule s = {
       .kind = "one-cycle", .final_share = 0, .peak = 0.5, .start_share = 0.2};
   const ScheduleLength length = {10, 100};
@@ -166,6 +166,9 @@ TEST(Schedule, OneCycleStepAndConstant) {
   EXPECT_DOUBLE_EQ(schedule_factor(s, length, 50), 0.1 * 0.1);
   s = {.kind = "constant"};
   EXPECT_DOUBLE_EQ(schedule_factor(s, length, 99), 1.0);
+  s = {.kind = "linear", .final_share = 0.2};
+  EXPECT_DOUBLE_EQ(schedule_factor(s, length, 0), 1.0);
+  EXPECT_DOUBLE_EQ(schedule_factor(s, length, 50), 0.6);
 }
 
 const Node* node_of(const Graph& graph, const std::string& name) {

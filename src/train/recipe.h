@@ -25,6 +25,10 @@ struct TrainRecipe {
     std::string name = "alexnet";  // one of `pare models`, or a path to .onnx or .pare
     double dropout = -1;           // of every dropout layer; negative: as the model has it
     bool batch_norm = true;        // train the form with batch norm where the model has one
+    // Images from whose patches the first convolution is made (models/whitening.h); 0: it is not.
+    int64_t whiten_images = 0;
+    // Weights that are not trained: names with * for any text, separated by semicolons.
+    std::string freeze;
   } model;
 
   struct Data {
@@ -45,22 +49,33 @@ struct TrainRecipe {
     double label_smoothing = 0;
     double clip_norm = 0;            // largest norm of all gradients together; 0: no limit
     std::string precision = "auto";  // "float32", "bfloat16"; auto: bfloat16 where it is fast
+    bool tune_kernels = true;        // GPU: cuDNN's kernels are chosen by timing them
     int64_t validate_every = 1;      // epochs; 0: only at the end
+    int64_t test_views = 1;          // at the end also measured with so many (test_views.h)
   } train;
 
   struct Optimiser {
-    std::string kind = "sgd";  // or "adamw"
+    std::string kind = "sgd";  // "adamw", "muon"
     double lr = 0.1;           // at the top of the schedule
-    double weight_decay = 0;   // of multiplied weights; never of biases, scales and embeddings
+    double weight_decay = 0;   // of multiplied weights
+    double bias_lr = -1;       // of biases, scales and embeddings; negative: lr
+    double bias_decay = 0;     // of the same
     double momentum = 0.9;     // sgd
     bool nesterov = true;      // sgd
     double beta1 = 0.9;        // adamw
     double beta2 = 0.999;
     double epsilon = 1e-8;
+    // Muon (muon.h): hidden matrices by its own rate, the rest by `rest` with the fields above.
+    std::string rest = "sgd";  // or "adamw"
+    double muon_lr = 0.02;
+    double muon_momentum = 0.95;
+    int64_t muon_steps = 5;            // of Newton-Schulz
+    bool muon_normalise = false;       // weights brought to a fixed norm before each step
+    int64_t muon_largest_side = 2048;  // a matrix whose shorter side is longer is one of the rest
   } optimiser;
 
   struct Schedule {
-    std::string kind = "cosine";  // "one-cycle", "step", "constant"
+    std::string kind = "cosine";  // "linear", "one-cycle", "step", "constant"
     double warmup_epochs = 0;     // linear from almost 0; at most half of the run
     double final_share = 0;       // of lr, at the end: cosine and one-cycle
     double peak = 0.3;            // one-cycle: where in the run the top is
@@ -84,7 +99,8 @@ struct TrainRecipe {
   } distil;
 
   struct Checkpoint {
-    double minutes = 10;  // also every so many minutes; 0: after each epoch only
+    int64_t epochs = 1;   // after every so many epochs; 0: by the minutes alone
+    double minutes = 10;  // also every so many minutes; 0: by the epochs alone
   } checkpoint;
 };
 

@@ -27,6 +27,10 @@ double schedule_factor(const TrainRecipe::Schedule& schedule, const ScheduleLeng
     const double u = (t - warmup) / std::max(1.0, total - warmup);
     return cosine_between(1.0, schedule.final_share, u);
   }
+  if (schedule.kind == "linear") {
+    const double u = (t - warmup) / std::max(1.0, total - warmup);
+    return 1.0 + (schedule.final_share - 1.0) * u;
+  }
   if (schedule.kind == "one-cycle") {
     const double top = schedule.peak * total;
     if (t < top) return cosine_between(schedule.start_share, 1.0, t / top);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/glob.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "train/device.h"
@@ -14,8 +15,10 @@ namespace pare {
 namespace {
 
 Result<std::unique_ptr<TorchExecutor>> make_executor(const Graph& graph, at::Device device,
-                                                     bool trainable) {
-  auto executor = TorchExecutor::create(graph, {.device = device, .trainable = trainable});
+                                                     bool trainable,
+                                                     const std::string& frozen = "") {
+  auto executor = TorchExecutor::create(
+      graph, {.device = device, .trainable = trainable, .frozen = split_patterns(frozen)});
   if (!executor.ok()) return executor.status();
   return std::make_unique<TorchExecutor>(std::move(executor).value());
 }
@@ -36,12 +39,12 @@ Result<std::unique_ptr<Stepper>> Stepper::create(const Graph& graph, const Graph
   const std::string& precision = recipe.train.precision;
   s->autocast_ =
       precision == "bfloat16" || (precision == "auto" && (device.is_cuda() || has_fast_bfloat16()));
-  PARE_ASSIGN_OR_RETURN(s->network_, make_executor(graph, device, true));
+  PARE_ASSIGN_OR_RETURN(s->network_, make_executor(graph, device, true, recipe.model.freeze));
   if (s->network_->parameters().empty()) {
     return invalid_argument(fmt::format("'{}' has no weights to train", graph.name));
   }
   if (recipe.ema.decay > 0) {
-    PARE_ASSIGN_OR_RETURN(s->average_, make_executor(graph, device, false));
+    PARE_ASSIGN_OR_RETURN(s->average_, make_executor(graph, device, false, recipe.model.freeze));
   }
   if (teacher != nullptr) {
     PARE_ASSIGN_OR_RETURN(s->teacher_, make_executor(*teacher, device, false));
@@ -67,7 +70,7 @@ void Stepper::set_up_gpu() {
   // cuDNN tries some kernels for each layer. Three find what ten do (AlexNet: 2.89 and 2.87 ms a
   // step) in 0.9 s instead of 3.1.
   constexpr int kKernelsTried = 3;
-  at::globalContext().setBenchmarkCuDNN(true);
+  at::globalContext().setBenchmarkCuDNN(recipe_.train.tune_kernels);
   at::globalContext().setBenchmarkLimitCuDNN(kKernelsTried);
   // Gradients of several batches are added up in float32, those of one can stay as they are made.
   if (autocast_ && recipe_.train.accumulate == 1) network_->keep_copies();

@@ -14,6 +14,7 @@
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/stepper.h"
+#include "train/test_views.h"
 
 namespace pare {
 namespace {
@@ -301,8 +302,12 @@ Status Loop::read_losses(bool wait) {
 // A GPU can be done with an epoch before a checkpoint is written: there, not each one is saved.
 bool Loop::epoch_save_due() const {
   constexpr double kLeastSeconds = 30;
-  return !device_.is_cuda() || position_.step == plan_.total_steps ||
-         seconds_since(last_save_) > kLeastSeconds;
+  const TrainRecipe::Checkpoint& c = run_.recipe.checkpoint;
+  if (position_.step == plan_.total_steps) return c.epochs > 0 || c.minutes > 0;
+  const double since = seconds_since(last_save_);
+  if (c.minutes > 0 && since > 60 * c.minutes) return true;
+  const int64_t done = plan_.epoch_of(position_.step - 1) + 1;
+  return c.epochs > 0 && done % c.epochs == 0 && (!device_.is_cuda() || since > kLeastSeconds);
 }
 
 Status Loop::update_masks() {
@@ -451,6 +456,16 @@ Result<TrainResult> Loop::finish() {
     result.top1 = scores->top1;
     result.top5 = scores->top5;
     result.images = scores->images;
+    if (const int64_t views = run_.recipe.train.test_views; views > 1) {
+      const auto top1 = top1_of_views(executor, run_.data.test,
+                                      {.views = views,
+                                       .batch_size = run_.recipe.train.batch_size,
+                                       .device = device_,
+                                       .stop = run_.stop});
+      if (top1.status().code() == StatusCode::kCancelled) return stopped();
+      if (!top1.ok()) return top1.status();
+      result.views_top1 = *top1;
+    }
   }
   if (folder_->keeps()) {
     result.model_path = folder_->model_path();

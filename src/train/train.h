@@ -2,7 +2,7 @@
 // Nothing here needs Torch's headers.
 //
 // A run with a folder keeps in it
-//   checkpoint.pare-train   the state after the last epoch (checkpoint.h)
+//   checkpoint.pare-train   the state after an epoch, as the recipe says (checkpoint.h)
 //   recipe.toml             every field of the recipe, as it was resolved
 //   log.jsonl               one event a line: start, step, epoch, stop, end
 //   records.jsonl           epoch records (records/schema.h)
@@ -90,6 +90,7 @@ struct TrainResult {
   double test_loss = 0;
   double top1 = 0;  // percent, of the exported graph on the test images
   double top5 = 0;
+  double views_top1 = 0;   // percent, with train.test_views above 1
   int64_t images = 0;      // tested
   std::string model_path;  // empty without a folder
 };

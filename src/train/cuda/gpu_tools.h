@@ -69,6 +69,7 @@ struct UpdateTensors {
   const at::Tensor& average;
   const at::Tensor& copy;  // bfloat16
   float decay = 0;
+  float rate_share = 1;  // of the step's rate
 };
 
 // One kernel that takes one step of all weights, moves their running averages along and writes

@@ -39,6 +39,7 @@ struct WeightRow {
   __nv_bfloat16* copy;  // the weight rounded, for the next forward pass
   int64_t count;
   float decay;
+  float rate_share;  // of the step's rate
   int32_t bfloat16_gradient;
 };
 // What one block of threads works on: kChunk elements of a row, from `begin`.

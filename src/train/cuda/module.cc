@@ -220,6 +220,7 @@ class Update : public GpuUpdate {
                      .copy = pointer<__nv_bfloat16>(t.copy),
                      .count = t.weight.numel(),
                      .decay = t.decay,
+                     .rate_share = t.rate_share,
                      .bfloat16_gradient = half ? 1 : 0});
   }
 

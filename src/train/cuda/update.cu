@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kThreads)
                   const UpdateScalars* scalars, const float* gradient_scale) {
   const WeightChunk chunk = chunks[blockIdx.x];
   const WeightRow row = rows[chunk.row];
-  StepNumbers n = {scalars->rate, scalars->average_share,
+  StepNumbers n = {scalars->rate * row.rate_share, scalars->average_share,
                    gradient_scale == nullptr ? 1.0F : *gradient_scale, 1.0F, 1.0F};
   if (rule.adamw != 0 && row.gradient != nullptr) {
     // 1 - beta^t loses all its digits in powf for the first steps of a beta near 1.
