@@ -29,6 +29,7 @@ test -f "$folder/moved/share/pare/data/cifar-10-builtin/test.pimg"
 version=$(cd / && env -u PARE_HOME "$folder/moved/bin/pare" --version) || { echo "the installed program does not start"; exit 1; }
 [[ $version == "pare "[0-9]* ]] || { echo "pare --version said: $version"; exit 1; }
 if [ -e "$build/pare-train" ]; then
-  (cd / && "$folder/moved/bin/pare" train --fields) | grep -q '^optimiser.lr ' || { echo "the installed program does not train"; exit 1; }
+  fields=$(cd / && "$folder/moved/bin/pare" train --fields)
+  grep -q '^optimiser.lr ' <<<"$fields" || { echo "the installed program does not train"; exit 1; }
 fi
 echo "embedding: both examples build and run on the installed tree"
