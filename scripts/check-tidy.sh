@@ -16,7 +16,7 @@ cmake -G Ninja -B build/tidy -DPARE_TRAIN=OFF -DPARE_UNITY=$unity >/dev/null
 if [ $# -gt 0 ]; then files=("$@"); else
   # Not what other programs generate, and no tests.
   mapfile -t files < <(grep -oP '"file": "\K[^"]+' build/tidy/compile_commands.json | sort -u |
-    grep -E "^$PWD/(src/|build/tidy/src/.*/Unity/)" | grep -vE '\.cu$|_test\.cc$|/(test|bench|toy)\.cc$|^[^ ]*/src/train/')
+    grep -E "^$PWD/(src/|build/tidy/src/.*/Unity/)" | grep -vE '\.cu$|_test\.cc$|_test\.dir/|/(test|bench|toy)\.cc$|^[^ ]*/src/train/')
 fi
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p build/tidy --quiet --checks="$checks" \
   --extra-arg=-Wno-unknown-warning-option \

@@ -145,6 +145,7 @@ Result<Measurements> bench_all(const BenchArguments& o) {
 const LatencyRecord* best_peer_of(const std::vector<Row>& rows, const LatencyRecord& ours) {
   if (ours.engine != "pare") return nullptr;
   std::vector<const LatencyRecord*> records;
+  records.reserve(rows.size());
   for (const Row& row : rows) records.push_back(&row.record);
   return best_peer(records, ours);
 }

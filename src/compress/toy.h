@@ -30,7 +30,7 @@ CompressContext context(int64_t images = 96);
 
 // The graph after the recipe, which must go well.
 Compressed compressed(const Graph& graph, const std::string& recipe,
-                      const CompressContext& context = context());
+                      const CompressContext& context = toy::context());
 
 // What a graph answers for images that no context has, one after the other.
 std::vector<float> logits(const Graph& graph, int64_t images = 40);
