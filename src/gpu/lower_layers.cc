@@ -94,23 +94,7 @@ Status lower_rows(Lowering& lowering, const Node& node) {
 }
 
 Status lower_attention(Lowering& lowering, const Node& node) {
-  std::vector<View> parts;
-  for (const std::string& input : node.inputs) {
-    PARE_ASSIGN_OR_RETURN(View view, lowering.value(input));
-    PARE_ASSIGN_OR_RETURN(view, lowering.converted(view, lowering.storage(), node.name));
-    if (view.strides[2] != 1) {
-      PARE_ASSIGN_OR_RETURN(view, lowering.dense(view, node.name));
-    }
-    parts.push_back(view);
-  }
-  if (parts.size() == 1) {
-    const int64_t width = parts[0].shape[2] / 3;
-    parts[0].shape[2] = width;
-    for (int64_t i : {1, 2}) {
-      parts.push_back(parts[0]);
-      parts.back().offset += i * width;
-    }
-  }
+  PARE_ASSIGN_OR_RETURN(const auto parts, attention_operands(lowering, node, lowering.storage()));
   const int64_t heads = node.int_attribute("num_heads", 1);
   AttentionOp op;
   op.batch = static_cast<int32_t>(parts[0].shape[0]);
@@ -164,16 +148,7 @@ Status lower_pool(Lowering& lowering, const Node& node) {
   op.channels = static_cast<int32_t>(src.shape[1]);
   op.in_h = static_cast<int32_t>(src.shape[2]);
   op.in_w = static_cast<int32_t>(src.shape[3]);
-  op.out_h = static_cast<int32_t>(w.out_h);
-  op.out_w = static_cast<int32_t>(w.out_w);
-  op.kernel_h = static_cast<int32_t>(w.kernel_h);
-  op.kernel_w = static_cast<int32_t>(w.kernel_w);
-  op.stride_h = static_cast<int32_t>(w.stride_h);
-  op.stride_w = static_cast<int32_t>(w.stride_w);
-  op.dilation_h = static_cast<int32_t>(w.dilation_h);
-  op.dilation_w = static_cast<int32_t>(w.dilation_w);
-  op.pad_top = static_cast<int32_t>(w.pad_top);
-  op.pad_left = static_cast<int32_t>(w.pad_left);
+  set_window(op, w);
   op.pad_bottom = static_cast<int32_t>(w.pad_bottom);
   op.pad_right = static_cast<int32_t>(w.pad_right);
   op.count_include_pad = w.count_include_pad ? 1 : 0;

@@ -89,19 +89,6 @@ void finish_info(Lowering& lowering, const ProductGroup& group, const Node& node
       1.0 - static_cast<double>(zeros) / static_cast<double>(std::max<size_t>(1, values.size()));
 }
 
-void set_window(ProductOp& op, const Window& w) {
-  op.out_h = static_cast<int32_t>(w.out_h);
-  op.out_w = static_cast<int32_t>(w.out_w);
-  op.kernel_h = static_cast<int32_t>(w.kernel_h);
-  op.kernel_w = static_cast<int32_t>(w.kernel_w);
-  op.stride_h = static_cast<int32_t>(w.stride_h);
-  op.stride_w = static_cast<int32_t>(w.stride_w);
-  op.dilation_h = static_cast<int32_t>(w.dilation_h);
-  op.dilation_w = static_cast<int32_t>(w.dilation_w);
-  op.pad_top = static_cast<int32_t>(w.pad_top);
-  op.pad_left = static_cast<int32_t>(w.pad_left);
-}
-
 // How many neighbouring pixels of the graph's input make sixteen bytes; 1 where the layer cannot
 // read them so: a window that starts outside the image would miss those inside.
 int wide_pixels(const Lowering& lowering, const ProductGroup& group, const Node& node,

@@ -23,6 +23,7 @@
 
 #include "gpu/program.h"
 #include "gpu/weights.h"
+#include "graph/window.h"
 #include "runtime/fusion.h"
 #include "runtime/input_adapter.h"
 #include "runtime/lowering.h"
@@ -94,6 +95,21 @@ class Lowering final : public pare::Lowering {
   std::unordered_map<std::string, View> flattened_;
   std::map<std::pair<DType, int>, View> pixels_;  // by type and neighbours
 };
+
+// What convolutions and pooling say of their windows alike.
+template <typename Op>
+void set_window(Op& op, const Window& w) {
+  op.out_h = static_cast<int32_t>(w.out_h);
+  op.out_w = static_cast<int32_t>(w.out_w);
+  op.kernel_h = static_cast<int32_t>(w.kernel_h);
+  op.kernel_w = static_cast<int32_t>(w.kernel_w);
+  op.stride_h = static_cast<int32_t>(w.stride_h);
+  op.stride_w = static_cast<int32_t>(w.stride_w);
+  op.dilation_h = static_cast<int32_t>(w.dilation_h);
+  op.dilation_w = static_cast<int32_t>(w.dilation_w);
+  op.pad_top = static_cast<int32_t>(w.pad_top);
+  op.pad_left = static_cast<int32_t>(w.pad_left);
+}
 
 // lower_product.cc
 Status lower_product(Lowering& lowering, const ProductGroup& group);

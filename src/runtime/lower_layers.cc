@@ -114,23 +114,7 @@ Status lower_norm(Lowering& lowering, const Node& node) {
 
 Status lower_attention(Lowering& lowering, const Node& node) {
   const int64_t heads = node.int_attribute("num_heads", 1);
-  std::vector<View> parts;
-  for (const std::string& input : node.inputs) {
-    PARE_ASSIGN_OR_RETURN(View view, lowering.value(input));
-    PARE_ASSIGN_OR_RETURN(view, lowering.converted(view, DType::kFloat32, node.name));
-    if (view.strides[2] != 1) {
-      PARE_ASSIGN_OR_RETURN(view, lowering.dense(view, node.name));
-    }
-    parts.push_back(view);
-  }
-  if (parts.size() == 1) {
-    const int64_t width = parts[0].shape[2] / 3;
-    parts[0].shape[2] = width;
-    for (int64_t i : {1, 2}) {
-      parts.push_back(parts[0]);
-      parts.back().offset += i * width;
-    }
-  }
+  PARE_ASSIGN_OR_RETURN(const auto parts, attention_operands(lowering, node, DType::kFloat32));
   const View& q = parts[0];
   const View& k = parts[1];
   const View& v = parts[2];

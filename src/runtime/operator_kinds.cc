@@ -192,6 +192,27 @@ Result<Tensor> dequantise_constant(Lowering& lowering, const Node& node) {
   return out;
 }
 
+Result<std::vector<View>> attention_operands(Lowering& lowering, const Node& node, DType type) {
+  std::vector<View> parts;
+  for (const std::string& input : node.inputs) {
+    PARE_ASSIGN_OR_RETURN(View view, lowering.value(input));
+    PARE_ASSIGN_OR_RETURN(view, lowering.converted(view, type, node.name));
+    if (view.strides[2] != 1) {
+      PARE_ASSIGN_OR_RETURN(view, lowering.dense(view, node.name));
+    }
+    parts.push_back(view);
+  }
+  if (parts.size() == 1) {
+    const int64_t width = parts[0].shape[2] / 3;
+    parts[0].shape[2] = width;
+    for (int64_t i : {1, 2}) {
+      parts.push_back(parts[0]);
+      parts.back().offset += i * width;
+    }
+  }
+  return parts;
+}
+
 std::optional<ActivationKind> activation_kind(const Graph& graph, const Node& node) {
   if (node.op == "Relu") return ActivationKind{Activation::kRelu};
   if (node.op == "Sigmoid") return ActivationKind{Activation::kSigmoid};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pare/status.h"
 
@@ -12,6 +13,7 @@
 #include "graph/graph.h"
 #include "kernels/elementwise/loops.h"
 #include "kernels/epilogue.h"
+#include "runtime/plan.h"
 
 namespace pare {
 
@@ -56,6 +58,10 @@ Result<int64_t> quantisation_axis(Lowering& lowering, const Node& node);
 // The float32 values of a DequantizeLinear whose input, scales and zero points are constants, 4-bit
 // ones and scales in blocks included.
 Result<Tensor> dequantise_constant(Lowering& lowering, const Node& node);
+
+// Queries, keys and values of an Attention as views of `type`, the elements of a token one after
+// the other; a node with one input has them side by side in it.
+Result<std::vector<View>> attention_operands(Lowering& lowering, const Node& node, DType type);
 
 struct ActivationKind {
   Activation activation = Activation::kNone;
