@@ -1,6 +1,7 @@
 // pare bench: how long models take, for each batch and number of threads, in turns.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -5,17 +5,21 @@
 #ifndef PARE_CLI_COMMAND_H_
 #define PARE_CLI_COMMAND_H_
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 
 #include "pare/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace pare {
 
 struct Command {
   std::string name;
   std::string summary;   // one line, for `pare --help`
+  bool listed = true;    // by `pare --help`
   std::string examples;  // shown under the command's own help, one command line each
   // Adds options to `app` and returns what runs after they have been read. What the options write
   // to is kept alive by the returned function.

@@ -1,6 +1,7 @@
 // pare diff: where two models, or two ways to run one, come apart.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 // pare eval: how many test images models answer rightly, and what changed from the first to each.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 // pare explain: how a model is run on this processor, step by step, and why so.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>

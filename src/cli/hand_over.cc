@@ -62,10 +62,10 @@ std::unique_ptr<StudyTrainer> make_study_trainer(const std::atomic<bool>*) { ret
 
 // Listed only: main.cc hands it over before its options are read, for they too are pare-train's.
 Command make_train_command() {
-  return {.name = kTrainCommand, .summary = kTrainSummary, .setup = [](CLI::App& app) {
-            if (!can_train()) app.group("");
-            return hand_over_training;
-          }};
+  return {.name = kTrainCommand,
+          .summary = kTrainSummary,
+          .listed = can_train(),
+          .setup = [](CLI::App&) { return hand_over_training; }};
 }
 
 }  // namespace pare

@@ -1,6 +1,7 @@
 // pare, and pare-train (trainer.h): reads the command line, runs one subcommand, prints its error
 // if it has one.
 
+#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -71,6 +72,7 @@ int run(int argc, char** argv) {
   std::function<Status()> chosen;
   for (Command& command : all_commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    if (!command.listed) sub->group("");
     if (!command.examples.empty()) sub->footer("Examples:\n" + command.examples);
     sub->callback([&chosen, body = command.setup(*sub)] { chosen = body; });
   }

@@ -1,6 +1,7 @@
 // pare pack and pare unpack: between .onnx and .pare, both ways without loss.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 

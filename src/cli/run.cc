@@ -1,6 +1,7 @@
 // pare run: what a model takes pictures for.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <memory>
