@@ -1,8 +1,10 @@
 # How a room of the house is built.
 #
-#   pare_room(NAME SOURCES a.cc b.cc [DEPENDS base graph] [LIBRARIES fmt::fmt] [ALONE c.cc])
+#   pare_room(NAME SOURCES a.cc b.cc [DEPENDS base graph] [LIBRARIES fmt::fmt] [ALONE c.cc]
+#             [OWN_HEADERS])
 #       the static library pare_NAME; with PARE_UNITY its sources are compiled together, but for
-#       those of ALONE (whose own names another source has too; ALONE without a file: all)
+#       those of ALONE (whose own names another source has too; ALONE without a file: all), and share
+#       the parsed headers of pare_base, the first, unless it has OWN_HEADERS
 #   pare_test(NAME SOURCES x_test.cc [DEPENDS ...] [LIBRARIES ...] [ALONE] [THREADED])
 #       a GoogleTest program NAME, compiled likewise, registered with ctest test by test; the target
 #       `tests` builds all, `threaded_tests` those that the thread sanitizer can find something in;
@@ -25,8 +27,19 @@ function(pare_compile_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
 
+# What nearly every room includes is parsed once: 3 s for each, of which JSON takes half.
+function(pare_parsed_headers target)
+  if(NOT PARE_UNITY)
+  elseif(target STREQUAL "pare_base")
+    target_precompile_headers(${target} PRIVATE <algorithm> <cmath> <filesystem> <fmt/format.h> <functional> <map>
+                              <nlohmann/json.hpp> <optional> <ranges> <string> <vector>)
+  else()
+    target_precompile_headers(${target} REUSE_FROM pare_base)
+  endif()
+endfunction()
+
 function(pare_room name)
-  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPENDS;LIBRARIES;ALONE" ${ARGN})
+  cmake_parse_arguments(ROOM "OWN_HEADERS" "" "SOURCES;DEPENDS;LIBRARIES;ALONE" ${ARGN})
   add_library(pare_${name} STATIC ${ROOM_SOURCES})
   if(PARE_UNITY AND NOT ALONE IN_LIST ROOM_KEYWORDS_MISSING_VALUES)
     # Parsing the headers is most of the work: a room at once takes a third of the time.
@@ -34,6 +47,9 @@ function(pare_room name)
     set_source_files_properties(${ROOM_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   endif()
   pare_common(pare_${name})
+  if(NOT ROOM_OWN_HEADERS)
+    pare_parsed_headers(pare_${name})
+  endif()
   list(TRANSFORM ROOM_DEPENDS PREPEND pare_)
   target_link_libraries(pare_${name} PUBLIC ${ROOM_DEPENDS} ${ROOM_LIBRARIES})
 endfunction()
@@ -48,7 +64,8 @@ function(pare_test name)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O0>)
   if(NOT PARE_UNITY)
   elseif(name STREQUAL "testing_test")
-    target_precompile_headers(${name} PRIVATE <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h>)
+    target_precompile_headers(${name} PRIVATE <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h>
+                              <nlohmann/json.hpp>)
   else()
     target_precompile_headers(${name} REUSE_FROM testing_test)
     if(NOT TEST_ALONE)
