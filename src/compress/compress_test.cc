@@ -191,6 +191,13 @@ TEST(Compress, MeasuredSensitivitiesAreKept) {
   std::swap(sum->inputs[0], sum->inputs[1]);
   compressed("prune:0.5", context, other);
   EXPECT_EQ(said, 16);
+  // The same graph, read by other rules or fed otherwise.
+  ++other.opset;
+  compressed("prune:0.5", context, other);
+  EXPECT_EQ(said, 20);
+  other.contract.bgr = true;
+  compressed("prune:0.5", context, other);
+  EXPECT_EQ(said, 24);
 }
 
 TEST(Compress, RefusesWhatCannotBe) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "compress/calibrate.h"
@@ -24,13 +23,8 @@ Result<InputAdapter> adapter_for(const Graph& graph) {
 // Reads images [from, from + count) as the model's input.
 Result<Tensor> read_batch(const Dataset& images, int64_t from, int64_t count,
                           const InputAdapter& adapter, const ValueInfo& input) {
-  const int64_t bytes = images.image_shape().size();
-  std::vector<uint8_t> pixels(static_cast<size_t>(count * bytes));
-  const std::span<uint8_t> all(pixels);
-  for (int64_t i = 0; i < count; ++i) {
-    PARE_RETURN_IF_ERROR(images.read_image(
-        from + i, all.subspan(static_cast<size_t>(i * bytes), static_cast<size_t>(bytes))));
-  }
+  std::vector<uint8_t> pixels(static_cast<size_t>(count * images.image_shape().size()));
+  PARE_RETURN_IF_ERROR(read_images(images, from, pixels));
   const ImageShape shape{adapter.channels(), adapter.height(), adapter.width()};
   Shape dims = {count, shape.channels, shape.height, shape.width};
   if (input.shape.size() == 4 && input.shape[1] != shape.channels) {

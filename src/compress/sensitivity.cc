@@ -154,14 +154,31 @@ class Key {
   std::string text_;
 };
 
+// What the graph's input is made of: the same image is another input under another contract.
+void add_contract(const InputContract& contract, Key& key) {
+  key.add(contract.resize);
+  for (const bool flag : {contract.channels_last, contract.bgr, contract.float_input}) {
+    key.add(static_cast<int64_t>(flag));
+  }
+  key.add(contract.scale);
+  key.add(contract.mean);
+  key.add(contract.std);
+}
+
 // Identifies what a measurement depends on: all that the graph computes, and on what.
 std::string damage_key(const Graph& graph, const std::vector<std::string>& weights,
                        const std::vector<double>& shares, const Dataset& images) {
   Key key;
   key.add(images.hash());
+  key.add(graph.opset);
+  add_contract(graph.contract, key);
   for (const auto* values : {&graph.inputs, &graph.outputs}) {
     key.add(static_cast<int64_t>(values->size()));
-    for (const ValueInfo& value : *values) key.add(value.name);
+    for (const ValueInfo& value : *values) {
+      key.add(value.name);
+      key.add(dtype_name(value.type));
+      key.add(value.shape);
+    }
   }
   for (const auto& [name, tensor] : graph.initializers) {
     key.add(name);

@@ -39,6 +39,9 @@ class Dataset {
   virtual std::string hash() const = 0;
 };
 
+// Images first, first + 1, … one after the other: as many as `dst` holds whole.
+Status read_images(const Dataset& images, int64_t first, std::span<uint8_t> dst);
+
 struct DatasetPair {
   std::shared_ptr<const Dataset> train;  // nullptr if only the test images were asked for
   std::shared_ptr<const Dataset> test;

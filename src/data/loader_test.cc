@@ -67,6 +67,15 @@ void expect_equal(const Batch& a, const Batch& b) {
   EXPECT_EQ(a.pixels, b.pixels);
 }
 
+TEST(Dataset, ReadsImagesOneAfterTheOther) {
+  const auto images = toys(5);
+  std::vector<uint8_t> pixels(static_cast<size_t>(2 * kShape.size()));
+  ASSERT_TRUE(read_images(*images, 3, pixels).ok());
+  EXPECT_TRUE(std::ranges::equal(std::span(pixels).first(192), images->image(3)));
+  EXPECT_TRUE(std::ranges::equal(std::span(pixels).last(192), images->image(4)));
+  EXPECT_FALSE(read_images(*images, 4, pixels).ok());  // there is no sixth
+}
+
 TEST(Loader, GivesTheSameStreamForAnyNumberOfThreads) {
   const auto data = toys(50);
   LoaderOptions options{.batch_size = 8, .seed = 5, .augment = everything()};

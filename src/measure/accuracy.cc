@@ -40,17 +40,8 @@ class ReadAhead {
  private:
   void start(int64_t first) {
     filling_.resize(static_cast<size_t>(std::min(batch_, total_ - first) * image_bytes_));
-    reading_ = std::async(std::launch::async, [this, first] { return read(first); });
-  }
-
-  Status read(int64_t first) {
-    const int64_t count = std::min(batch_, total_ - first);
-    for (int64_t i = 0; i < count; ++i) {
-      const std::span<uint8_t> pixels(filling_.data() + i * image_bytes_,
-                                      static_cast<size_t>(image_bytes_));
-      PARE_RETURN_IF_ERROR(images_.read_image(first + i, pixels));
-    }
-    return ok_status();
+    reading_ = std::async(std::launch::async,
+                          [this, first] { return read_images(images_, first, filling_); });
   }
 
   const Dataset& images_;

@@ -283,11 +283,7 @@ Result<std::vector<DriftPoint>> measure_drift(const DriftSide& first, const Drif
       planned_for = count;
     }
     const auto batch = std::span(pixels).first(static_cast<size_t>(count * takes.size()));
-    for (int64_t i = 0; i < count; ++i) {
-      const auto size = static_cast<size_t>(takes.size());
-      PARE_RETURN_IF_ERROR(
-          data.read_image(done + i, batch.subspan(static_cast<size_t>(i) * size, size)));
-    }
+    PARE_RETURN_IF_ERROR(read_images(data, done, batch));
     PARE_RETURN_IF_ERROR(compare_batch(a, b, batch, count, pairs));
     done += count;
   }

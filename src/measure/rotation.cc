@@ -24,9 +24,8 @@ Result<Rotation> Rotation::create(const Dataset& data, int64_t images, int64_t b
   }
   r.pixels_.resize(static_cast<size_t>(held * r.image_bytes_));
   const auto at = [&r](int64_t i) { return r.pixels_.data() + i * r.image_bytes_; };
-  for (int64_t i = 0; i < r.images_; ++i) {
-    PARE_RETURN_IF_ERROR(data.read_image(i, {at(i), static_cast<size_t>(r.image_bytes_)}));
-  }
+  PARE_RETURN_IF_ERROR(
+      read_images(data, 0, {at(0), static_cast<size_t>(r.images_ * r.image_bytes_)}));
   for (int64_t i = r.images_; i < held; ++i) {
     std::memcpy(at(i), at(i - r.images_), static_cast<size_t>(r.image_bytes_));
   }

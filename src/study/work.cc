@@ -53,17 +53,27 @@ struct Sizes {
   int64_t onnx_bytes = 0;
 };
 
-// Writes the model, and for its size the ONNX file, which is not kept.
+// Of the model as ONNX, with the file beside it that weights beyond 2 GiB lie in; neither is kept.
+Result<int64_t> onnx_bytes(const Graph& graph, const std::string& folder) {
+  const std::string own = folder + "/size";
+  PARE_RETURN_IF_ERROR(make_directories(own));
+  PARE_RETURN_IF_ERROR(write_onnx(graph, own + "/model.onnx"));
+  int64_t bytes = 0;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(own, ignored)) {
+    PARE_ASSIGN_OR_RETURN(const int64_t size, file_size(entry.path().string()));
+    bytes += size;
+  }
+  std::filesystem::remove_all(own, ignored);
+  return bytes;
+}
+
 Result<Sizes> write_model(const Graph& graph, const std::string& folder, int threads) {
   Sizes sizes;
   const std::string packed = folder + "/" + kModelFile;
   PARE_RETURN_IF_ERROR(write_pare(graph, packed, {.threads = threads}));
   PARE_ASSIGN_OR_RETURN(sizes.pare_bytes, file_size(packed));
-  const std::string plain = folder + "/size.onnx";
-  PARE_RETURN_IF_ERROR(write_onnx(graph, plain));
-  PARE_ASSIGN_OR_RETURN(sizes.onnx_bytes, file_size(plain));
-  std::error_code ignored;
-  std::filesystem::remove(plain, ignored);
+  PARE_ASSIGN_OR_RETURN(sizes.onnx_bytes, onnx_bytes(graph, folder));
   return sizes;
 }
 
