@@ -8,6 +8,8 @@
   {"op": "time", "batch": 64, "runs": 5, "first": 0} -> {"samples_us": [...], "peak_bytes": 1}
                             and, of an engine on a GPU, "device_us": [...], without copies;
                             run i takes the `batch` images from first + i * batch on, around the end
+  {"op": "values", "batch": 4, "first": 0, "into": PATH}  -> {"counts": [40, 9216, ...]}
+                            every output of those images as float32, one after the other, in a file
 
 A request that fails is answered {"error": "one line"}; the process ends with its input. Between
 requests it is idle: worker threads that spin after a run are given time to go to sleep before the
@@ -70,6 +72,15 @@ class Peer:
             rows.extend(self.engine.run(self.batch_at(first, request["batch"])).tolist())
         return {"scores": rows[:request["count"]]}
 
+    def values(self, request):
+        if not hasattr(self.engine, "values"):
+            raise engines.Refused("this engine shows no values between layers")
+        outputs = self.engine.values(self.batch_at(request["first"], request["batch"]))
+        with open(request["into"], "wb") as file:
+            for output in outputs:
+                file.write(numpy.ascontiguousarray(output, dtype=numpy.float32).tobytes())
+        return {"counts": [output.size for output in outputs]}
+
     def time(self, request):
         batch = request["batch"]
         samples = []
@@ -92,7 +103,7 @@ def main():
     os.dup2(2, 1)
     peer = Peer()
     operations = {"open": peer.open, "prepare": peer.prepare, "scores": peer.scores,
-                  "time": peer.time}
+                  "time": peer.time, "values": peer.values}
     for line in sys.stdin:
         try:
             request = json.loads(line)

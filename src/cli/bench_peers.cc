@@ -6,16 +6,11 @@
 #include <utility>
 
 namespace pare {
-namespace {
 
-// What a peer must compute in to be compared. Weights stored in sixteen bits of a model that ours
-// computes in float32 are widened by the peers, too.
 std::string peer_precision(const MeasuredModel& model) {
   if (model.options.precision != "float32") return model.options.precision;
   return model.precision == "int8" ? "int8" : "float32";
 }
-
-}  // namespace
 
 Result<PeerGroup> open_peer_group(const PeerPlace& place, const MeasuredModel& model,
                                   const Dataset& data, const std::vector<std::string>& engines,

@@ -26,6 +26,10 @@ Result<PeerGroup> open_peer_group(const PeerPlace& place, const MeasuredModel& m
                                   const Dataset& data, const std::vector<std::string>& engines,
                                   int64_t images, int64_t largest_batch);
 
+// What a peer must compute in to be compared. Weights stored in sixteen bits of a model that ours
+// computes in float32 are widened by the peers, too.
+std::string peer_precision(const MeasuredModel& model);
+
 struct PreparedPeer {
   LatencySubject subject;
   std::string checked;  // how its answers agree with ours, and its settings

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/numerals.h"
+#include "base/thread_pool.h"
+#include "cli/bench_peers.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
 #include "cli/measured_model.h"
@@ -16,6 +18,7 @@
 #include "cli/table.h"
 #include "cli/usage.h"
 #include "measure/drift.h"
+#include "measure/peer_drift.h"
 
 namespace pare {
 namespace {
@@ -29,6 +32,8 @@ struct DiffArguments {
   SessionOptions session;       // the second's
   std::string first_precision;  // what they compute in
   std::string second_precision;
+  std::string engine;          // that runs the second; empty: ours
+  std::string engine_version;  // as it says
   bool json = false;
 };
 
@@ -68,6 +73,7 @@ void print_json(const std::vector<DriftPoint>& points, const DiffArguments& o, d
   print_indented(
       nlohmann::ordered_json{{"first", o.first},
                              {"second", o.second},
+                             {"engine", o.engine.empty() ? "pare" : o.engine},
                              {"images", o.images},
                              {"tolerance", tolerance},
                              {"first_beyond", beyond ? nlohmann::ordered_json(points[*beyond].layer)
@@ -106,18 +112,37 @@ void print_table(const std::vector<DriftPoint>& points, const DiffArguments& o, 
   } else {
     fmt::print("all within a relative error of {:g}\n", tolerance);
   }
+  std::string how;
+  if (o.session.reference_kernels) how = " by the reference kernels";
+  if (!o.engine.empty()) how = fmt::format(" by {} {}", o.engine, o.engine_version);
   fmt::print("{} images; {} in {}, {} in {}{}\n", with_thousands(o.images), o.first,
-             o.first_precision, o.second, o.second_precision,
-             o.session.reference_kernels ? " by the reference kernels" : "");
+             o.first_precision, o.second, o.second_precision, how);
 }
 
 Status check_options(const DiffArguments& o) {
-  if (!o.second.empty() || o.session.reference_kernels || !o.session.cpu_level.empty() ||
-      o.session.precision != "float32") {
+  if (!o.engine.empty() && (o.session.reference_kernels || !o.session.cpu_level.empty())) {
+    return invalid_argument(fmt::format(
+        "--engine {}: --reference and --cpu-level choose among Pare's own kernels", o.engine));
+  }
+  if (!o.second.empty() || !o.engine.empty() || o.session.reference_kernels ||
+      !o.session.cpu_level.empty() || o.session.precision != "float32") {
     return ok_status();
   }
   return invalid_argument(
-      "one model run one way: expected a second model, --precision, --cpu-level or --reference");
+      "one model run one way: expected a second model, --precision, --cpu-level, --reference or "
+      "--engine");
+}
+
+Result<PeerDrift> drift_beside_engine(const DriftSide& ours, const MeasuredModel& theirs,
+                                      const DiffArguments& o, const Dataset& data) {
+  PARE_ASSIGN_OR_RETURN(const PeerPlace place, find_peers());
+  const int threads = o.session.threads > 0 ? o.session.threads : available_cores();
+  return measure_peer_drift(ours,
+                            {.graph = &theirs.graph,
+                             .engine = o.engine,
+                             .precision = peer_precision(theirs),
+                             .threads = threads},
+                            place, data, o.images);
 }
 
 Status run(DiffArguments o) {
@@ -136,9 +161,16 @@ Status run(DiffArguments o) {
   ModelImages images(o.data);
   PARE_ASSIGN_OR_RETURN(const auto data, images.of(a.contract));
   o.images = std::min(o.images, data->size());
-  PARE_ASSIGN_OR_RETURN(
-      const std::vector<DriftPoint> points,
-      measure_drift({&a.graph, as_the_file_says}, {&b.graph, o.session}, *data, o.images));
+  std::vector<DriftPoint> points;
+  const DriftSide first = {&a.graph, as_the_file_says};
+  if (o.engine.empty()) {
+    PARE_ASSIGN_OR_RETURN(points, measure_drift(first, {&b.graph, o.session}, *data, o.images));
+  } else {
+    PARE_ASSIGN_OR_RETURN(PeerDrift drift, drift_beside_engine(first, b, o, *data));
+    points = std::move(drift.points);
+    o.images = drift.images;
+    o.engine_version = drift.version;
+  }
   o.first_precision = a.precision;
   o.second_precision = b.precision;
   const double tolerance =
@@ -159,6 +191,7 @@ Command make_diff_command() {
           .examples =
               "  pare diff alexnet.onnx alexnet-int8.onnx --data cifar-10-batches-bin\n"
               "  pare diff vit.onnx --precision bfloat16\n"
+              "  pare diff alexnet-int8.onnx --engine onnxruntime\n"
               "  pare diff mine.onnx --reference --tolerance 1e-6 --json",
           .setup = [](CLI::App& app) -> std::function<Status()> {
             auto o = std::make_shared<DiffArguments>();
@@ -173,6 +206,10 @@ Command make_diff_command() {
                 ->check(number(0, 1e9));
             app.add_flag("--reference", o->session.reference_kernels,
                          "The second runs the slow, exact reference kernels");
+            app.add_option("--engine", o->engine,
+                           "The second runs in another engine, onnxruntime or openvino "
+                           "(peers/setup installs them)")
+                ->check(CLI::IsMember(engines_that_show_values()));
             add_threads_flag(app, o->session);
             add_session_flags(app, o->session);
             app.add_flag("--json", o->json, "Print an object");

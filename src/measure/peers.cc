@@ -135,6 +135,32 @@ Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Data
   return agreement;
 }
 
+Result<std::vector<std::vector<float>>> peer_values(Peer& peer, const PeerFiles& files,
+                                                    int64_t batch, int64_t first) {
+  auto answer = peer.process.ask(
+      {{"op", "values"}, {"batch", batch}, {"first", first}, {"into", files.values()}});
+  if (!answer.ok()) return answer.status().with_context(peer.engine);
+  const auto counts = answer->find("counts");
+  std::vector<double> sizes;
+  if (counts == answer->end() || !read_numbers(*counts, sizes)) {
+    return said_otherwise(peer, "the number of elements of each output");
+  }
+  constexpr int64_t kMaxBytes = int64_t{4} << 30;
+  PARE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(files.values(), kMaxBytes));
+  std::vector<std::vector<float>> outputs;
+  size_t at = 0;
+  for (const double size : sizes) {
+    const double left = static_cast<double>(bytes.size() - at) / sizeof(float);
+    if (!(size >= 0 && size <= left)) return said_otherwise(peer, "as many elements as it counted");
+    std::vector<float>& output = outputs.emplace_back(static_cast<size_t>(size));
+    if (!output.empty())
+      std::memcpy(output.data(), bytes.data() + at, output.size() * sizeof(float));
+    at += output.size() * sizeof(float);
+  }
+  if (at != bytes.size()) return said_otherwise(peer, "no more elements than it counted");
+  return outputs;
+}
+
 Result<PeerTimes> time_peer(Peer& peer, int64_t batch, int64_t runs, int64_t first) {
   auto answer =
       peer.process.ask({{"op", "time"}, {"batch", batch}, {"runs", runs}, {"first", first}});

@@ -46,6 +46,7 @@ class PeerFiles {
                                   const PeerOptions& options);
   std::string model() const { return *folder_ + "/model.onnx"; }
   std::string images() const { return *folder_ + "/images.bin"; }
+  std::string values() const { return *folder_ + "/values.bin"; }  // that a peer writes
 
  private:
   explicit PeerFiles(std::shared_ptr<const std::string> folder) : folder_(std::move(folder)) {}
@@ -66,6 +67,11 @@ struct PeerAgreement {
 // The peer's scores of the first images beside ours.
 Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Dataset& images,
                                         int64_t batch, int64_t count);
+
+// All outputs of the batch that begins at image `first`, in the order of the graph's, as floats;
+// handed over through a file in the folder of `files`. kUnsupported from engines that show none.
+Result<std::vector<std::vector<float>>> peer_values(Peer& peer, const PeerFiles& files,
+                                                    int64_t batch, int64_t first);
 
 struct PeerTimes {
   std::vector<double> samples_us;

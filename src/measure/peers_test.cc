@@ -164,5 +164,31 @@ TEST(Peers, RecordsOfTheScriptsAreOurs) {
   EXPECT_EQ(predictions, 2);
 }
 
+TEST(Peers, ValuesComeThroughAFile) {
+  // Two outputs, of one and of three numbers: 1, 2, 3, 4.
+  const std::string writes =
+      "*'\"op\":\"values\"'*) into=$(echo \"$line\" | sed 's/.*\"into\":\"\\([^\"]*\\)\".*/\\1/'); "
+      "printf '\\000\\000\\200\\077\\000\\000\\000\\100\\000\\000\\100\\100\\000\\000\\200\\100' "
+      ">\"$into\"; ";
+  const PeerOptions options = {.engines = {"onnxruntime"}, .images = 8, .batch = 4};
+  const PeerFiles files = files_for(options);
+  const auto values = [&](const std::string& name, const std::string& counts) {
+    const PeerPlace place = scripted(
+        name, answer("open", R"({"version": "1"})") + writes + "echo '" + counts + "' ;;\n");
+    auto peers = open_peers(place, files, kShape, options);
+    EXPECT_TRUE(peers.ok() && peers->peers.size() == 1);
+    return peer_values(peers->peers[0], files, 4, 0);
+  };
+  const auto good = values("values", R"({"counts": [1, 3]})");
+  ASSERT_TRUE(good.ok()) << good.status().message();
+  EXPECT_THAT(*good, testing::ElementsAre(testing::ElementsAre(1.0F),
+                                          testing::ElementsAre(2.0F, 3.0F, 4.0F)));
+  EXPECT_THAT(values("too-many", R"({"counts": [1, 4]})").status().message(),
+              HasSubstr("as many elements as it counted"));
+  EXPECT_THAT(values("too-few", R"({"counts": [1, 2]})").status().message(),
+              HasSubstr("no more elements than it counted"));
+  EXPECT_THAT(values("none", "{}").status().message(), HasSubstr("number of elements"));
+}
+
 }  // namespace
 }  // namespace pare
