@@ -55,6 +55,14 @@ struct LayerPlan {
   int64_t macs = 0;       // for one image
   int64_t weight_bytes = 0;
   double weight_density = 1.0;
+  // What it has to do for one batch, on the processor.
+  std::string arithmetic;          // of its products: "float32", "bfloat16", "int8"; empty: none
+  int64_t least_weight_bytes = 0;  // weight_bytes, without the zeros that its kernel leaves out
+  int64_t activation_bytes = 0;    // read and written
+  int64_t slices = 1;              // times it runs, each on a core of its own
+  bool skips_zero_weights = false;
+  // The value whose zeros its kernel leaves out, with the weights they would meet; empty: none.
+  std::string skips_zeros_of;
 };
 
 struct MemoryUse {

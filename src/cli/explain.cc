@@ -4,123 +4,180 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <optional>
 #include <vector>
 
-#include "base/numerals.h"
+#include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
+#include "cli/explain_tables.h"
 #include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/model_images.h"
-#include "cli/table.h"
 #include "cli/usage.h"
+#include "measure/ceilings.h"
 #include "measure/latency.h"
-#include "report/format.h"
 
 namespace pare {
 namespace {
 
 struct ExplainArguments {
   std::string model;
+  std::string against;  // the model it was made from; empty: none
   int64_t batch = 1;
   bool time = false;
+  bool retake_ceilings = false;
   double seconds = 1.0;
   DatasetOptions data;
   SessionOptions session;
   bool json = false;
+  std::string records;
 };
 
-struct Explanation {
-  std::vector<LayerPlan> layers;
-  std::vector<double> times_us;  // one a layer; empty if not asked for
-  MemoryUse memory;
+// A model and its images in the size it takes.
+struct Subject {
+  MeasuredModel model;
+  std::shared_ptr<const Dataset> images;
 };
 
-Result<Explanation> explain(MeasuredModel& model, const ExplainArguments& o) {
-  Explanation e;
-  PARE_ASSIGN_OR_RETURN(e.layers, model.session.plan(o.batch));
-  PARE_ASSIGN_OR_RETURN(e.memory, model.session.memory(o.batch));
-  if (!o.time) return e;
+Result<TimedPlan> timed_plan(Subject& subject, std::vector<double> times_us,
+                             const ExplainArguments& o,
+                             const std::optional<CeilingsRecord>& ceilings) {
+  TimedPlan timed;
+  timed.batch = o.batch;
+  timed.threads = subject.model.options.threads;
+  timed.times_us = std::move(times_us);
+  PARE_ASSIGN_OR_RETURN(timed.layers, subject.model.session.plan(o.batch));
+  if (timed.times_us.size() != timed.layers.size()) {
+    return internal_error(fmt::format("{} steps, of which {} were timed", timed.layers.size(),
+                                      timed.times_us.size()));
+  }
+  if (!ceilings) return timed;
+  PARE_ASSIGN_OR_RETURN(const InputDensities densities,
+                        measure_input_densities(subject.model.graph, subject.model.options,
+                                                timed.layers, *subject.images, o.batch));
+  timed.limits = layer_limits(timed.layers, o.batch, *ceilings, densities);
+  return timed;
+}
+
+Status explain_times(std::vector<Subject>& subjects, const ExplainArguments& o, Explanation& to) {
   ModelImages images(o.data);
-  PARE_ASSIGN_OR_RETURN(const auto data, images.of(model.contract));
-  PARE_ASSIGN_OR_RETURN(e.times_us, measure_steps(model.session, *data, o.batch, o.seconds));
-  return e;
+  std::vector<StepSubject> steps;
+  for (Subject& subject : subjects) {
+    PARE_ASSIGN_OR_RETURN(subject.images, images.of(subject.model.contract));
+    steps.push_back({&subject.model.session, subject.images.get()});
+  }
+  const SessionOptions& options = subjects[0].model.options;
+  if (options.device == "cpu") {
+    PARE_ASSIGN_OR_RETURN(to.ceilings, load_ceilings({.threads = options.threads,
+                                                      .cpu_level = options.cpu_level,
+                                                      .retake = o.retake_ceilings}));
+  }
+  PARE_ASSIGN_OR_RETURN(auto times, measure_steps(steps, o.batch, o.seconds));
+  PARE_ASSIGN_OR_RETURN(to.timed, timed_plan(subjects[0], std::move(times[0]), o, to.ceilings));
+  if (subjects.size() == 1 || !to.ceilings) return ok_status();
+  PARE_ASSIGN_OR_RETURN(const TimedPlan original,
+                        timed_plan(subjects[1], std::move(times[1]), o, to.ceilings));
+  PARE_ASSIGN_OR_RETURN(const auto unfused, why_unfused(subjects[0].model.graph, to.timed->layers));
+  to.gain = compare_plans(original, *to.timed, *to.ceilings, unfused);
+  return ok_status();
 }
 
-void print_json(const MeasuredModel& model, const ExplainArguments& o, const Explanation& e) {
-  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
-  for (size_t i = 0; i < e.layers.size(); ++i) {
-    const LayerPlan& l = e.layers[i];
-    layers.push_back({{"name", l.name},
-                      {"operation", l.operation},
-                      {"kernel", l.kernel},
-                      {"reason", l.reason},
-                      {"macs", l.macs},
-                      {"weight_bytes", l.weight_bytes},
-                      {"weight_density", l.weight_density}});
-    if (!e.times_us.empty()) layers.back()["latency_us"] = e.times_us[i];
+Status append_records(const std::string& path, const MeasuredModel& model, const Explanation& e) {
+  const nlohmann::json context = current_context();
+  PARE_RETURN_IF_ERROR(append(path, *e.ceilings, context));
+  std::vector<LayerRecord> records = layer_records(*e.timed, model.id);
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (e.gain) add_gain(e.gain->layers[i], records[i]);
+    PARE_RETURN_IF_ERROR(append(path, records[i], context));
   }
-  const nlohmann::ordered_json object = {{"model", model.name},
-                                         {"precision", model.precision},
-                                         {"batch", o.batch},
-                                         {"threads", model.options.threads},
-                                         {"weights_bytes", e.memory.weights_bytes},
-                                         {"arena_bytes", e.memory.arena_bytes},
-                                         {"scratch_bytes", e.memory.scratch_bytes},
-                                         {"layers", std::move(layers)}};
-  print_indented(object);
+  return ok_status();
 }
 
-void print_table(const MeasuredModel& model, const ExplainArguments& o, const Explanation& e) {
-  std::vector<Column> titles = {
-      {"#"},       {"operation", Align::kLeft}, {"kernel", Align::kLeft}, {"MACs"}, {"weights"},
-      {"not zero"}};
-  const double total = std::accumulate(e.times_us.begin(), e.times_us.end(), 0.0);
-  if (!e.times_us.empty()) titles.insert(titles.end(), {{"time"}, {"share"}, {"GMAC/s"}});
-  Table table(std::move(titles));
-  for (size_t i = 0; i < e.layers.size(); ++i) {
-    const LayerPlan& l = e.layers[i];
-    std::vector<std::string> cells = {std::to_string(i + 1),
-                                      l.operation,
-                                      l.kernel,
-                                      l.macs == 0 ? "" : with_thousands(l.macs),
-                                      "",
-                                      ""};
-    if (l.weight_bytes > 0) {
-      cells[4] = bytes_text(l.weight_bytes);
-      cells[5] = fmt::format("{:.0f} %", 100 * l.weight_density);
-    }
-    if (!e.times_us.empty()) {
-      const double work = static_cast<double>(l.macs) * static_cast<double>(o.batch);
-      cells.push_back(duration_text(e.times_us[i]));
-      cells.push_back(fmt::format("{:.1f} %", 100 * e.times_us[i] / total));
-      cells.push_back(l.macs == 0 ? "" : fmt::format("{:.1f}", work / e.times_us[i] / 1e3));
-    }
-    table.add(std::move(cells));
+Status check_options(const ExplainArguments& o) {
+  const bool timed = o.time || !o.against.empty();
+  if (timed) PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
+  if (!o.records.empty()) {
+    if (!timed) return invalid_argument("--records: there is nothing measured without --time");
+    PARE_RETURN_IF_ERROR(check_can_write(o.records));
   }
-  fmt::print("{}\nwhy\n", table.text());
-  for (size_t i = 0; i < e.layers.size(); ++i) {
-    fmt::print("{:3}  {}: {}\n", i + 1, e.layers[i].name, e.layers[i].reason);
+  if (o.retake_ceilings && !timed) {
+    return invalid_argument("--retake-ceilings: the ceilings are asked for with --time only");
   }
-  fmt::print("\n{}, batch {}, {} threads: weights {}, arena {}, scratch {}\n", model.precision,
-             o.batch, model.options.threads, bytes_text(e.memory.weights_bytes),
-             bytes_text(e.memory.arena_bytes), bytes_text(e.memory.scratch_bytes));
-  if (!e.times_us.empty()) fmt::print("time: {} a batch, mean of many\n", duration_text(total));
+  return ok_status();
+}
+
+// What needs the processor's ceilings.
+Status check_device(const ExplainArguments& o, const std::string& device) {
+  if (device == "cpu") return ok_status();
+  const char* flag = !o.against.empty()   ? "--against"
+                     : !o.records.empty() ? "--records"
+                     : o.retake_ceilings  ? "--retake-ceilings"
+                                          : nullptr;
+  if (flag == nullptr) return ok_status();
+  return invalid_argument(
+      fmt::format("{}: holds times against the ceilings of the processor; expected --device cpu, "
+                  "found {}",
+                  flag, device));
 }
 
 Status run(ExplainArguments o) {
   if (o.session.threads == 0) o.session.threads = available_cores();
-  if (o.time) PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
-  PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));
-  const Result<Explanation> e = explain(model, o);
-  if (!e.ok()) return e.status().with_context(o.model);
+  PARE_RETURN_IF_ERROR(check_options(o));
+  std::vector<std::string> names = {o.model};
+  if (!o.against.empty()) names.push_back(o.against);
+  PARE_RETURN_IF_ERROR(check_models(names));
+  std::vector<Subject> subjects;
+  for (const std::string& name : names) {
+    PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(name, o.session));
+    PARE_RETURN_IF_ERROR(check_device(o, model.options.device));
+    subjects.push_back({std::move(model), nullptr});
+  }
+  MeasuredModel& model = subjects[0].model;
+  const auto with_name = [&o](const Status& status) { return status.with_context(o.model); };
+  Explanation e;
+  auto plan = model.session.plan(o.batch);
+  if (!plan.ok()) return with_name(plan.status());
+  e.layers = *std::move(plan);
+  auto memory = model.session.memory(o.batch);
+  if (!memory.ok()) return with_name(memory.status());
+  e.memory = *memory;
+  if (o.time || !o.against.empty()) {
+    if (Status s = explain_times(subjects, o, e); !s.ok()) return with_name(s);
+  }
+  if (!o.records.empty()) PARE_RETURN_IF_ERROR(append_records(o.records, model, e));
+  const ExplainedModel shown{model.name, model.precision, o.batch, model.options.threads,
+                             o.against};
   if (o.json) {
-    print_json(model, o, *e);
+    print_indented(explanation_json(shown, e));
   } else {
-    print_table(model, o, *e);
+    print_explanation(shown, e);
   }
   return ok_status();
+}
+
+std::function<Status()> set_up_explain(CLI::App& app) {
+  auto o = std::make_shared<ExplainArguments>();
+  app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
+  app.add_option("--batch", o->batch, "Images in a batch")
+      ->check(whole_number(1, 1 << 16))
+      ->capture_default_str();
+  app.add_flag("--time", o->time,
+               "Run it and show what each step takes and what the machine allows");
+  app.add_option("--against", o->against,
+                 "The model it was made from: what each layer gained, and why one did not; times "
+                 "both");
+  app.add_flag("--retake-ceilings", o->retake_ceilings,
+               "Measure the machine's ceilings again instead of using those in the cache");
+  app.add_option("--seconds", o->seconds, "How long it is run for --time")
+      ->check(number(0, 1e5))
+      ->capture_default_str();
+  app.add_option("--data", o->data.path, "Images for --time; the built-in ones without it");
+  add_threads_flag(app, o->session);
+  add_session_flags(app, o->session);
+  app.add_flag("--json", o->json, "Print an object");
+  app.add_option("--records", o->records, "File of records to append the times to");
+  return [o] { return run(*o); };
 }
 
 }  // namespace
@@ -131,24 +188,9 @@ Command make_explain_command() {
           .examples =
               "  pare explain alexnet.pare\n"
               "  pare explain vit.onnx --batch 64 --threads 2 --time\n"
+              "  pare explain alexnet-int8.onnx --against alexnet.onnx\n"
               "  pare explain mine.onnx --cpu-level avx2 --json",
-          .setup = [](CLI::App& app) -> std::function<Status()> {
-            auto o = std::make_shared<ExplainArguments>();
-            app.add_option("model", o->model, "Model, .onnx, .pare or of the zoo")->required();
-            app.add_option("--batch", o->batch, "Images in a batch")
-                ->check(whole_number(1, 1 << 16))
-                ->capture_default_str();
-            app.add_flag("--time", o->time, "Run it and show what each step takes");
-            app.add_option("--seconds", o->seconds, "How long it is run for --time")
-                ->check(number(0, 1e5))
-                ->capture_default_str();
-            app.add_option("--data", o->data.path,
-                           "Images for --time; the built-in ones without it");
-            add_threads_flag(app, o->session);
-            add_session_flags(app, o->session);
-            app.add_flag("--json", o->json, "Print an object");
-            return [o] { return run(*o); };
-          }};
+          .setup = set_up_explain};
 }
 
 }  // namespace pare

@@ -214,17 +214,52 @@ Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubj
   return records;
 }
 
-Result<std::vector<double>> measure_steps(Session& session, const Dataset& images, int64_t batch,
-                                          double seconds) {
+namespace {
+
+// Of each step over rounds, so that a round in which the machine did something else counts as one.
+std::vector<double> step_medians(const std::vector<std::vector<double>>& rounds) {
+  std::vector<double> medians(rounds[0].size());
+  std::vector<double> of_step(rounds.size());
+  for (size_t step = 0; step < medians.size(); ++step) {
+    std::ranges::transform(rounds, of_step.begin(), [step](const auto& r) { return r[step]; });
+    medians[step] = quantile(of_step, 0.5);
+  }
+  return medians;
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<double>>> measure_steps(const std::vector<StepSubject>& subjects,
+                                                       int64_t batch, double seconds) {
   LatencyOptions options = {.batch = batch, .seconds = seconds};
   PARE_RETURN_IF_ERROR(check_options(options));
-  PARE_ASSIGN_OR_RETURN(Runner runner, Runner::create(session, images, options.images, batch));
-  PARE_RETURN_IF_ERROR(runner.warm_up(options));
-  PARE_RETURN_IF_ERROR(session.time_steps(true));
-  for (int64_t round = 0; round < kRounds; ++round) PARE_RETURN_IF_ERROR(runner.turn(true));
-  std::vector<double> times = session.step_times_us(batch);
-  PARE_RETURN_IF_ERROR(session.time_steps(false));
+  std::vector<Runner> runners;
+  for (const StepSubject& s : subjects) {
+    PARE_ASSIGN_OR_RETURN(Runner runner,
+                          Runner::create(*s.session, *s.images, options.images, batch));
+    PARE_RETURN_IF_ERROR(runner.warm_up(options));
+    runners.push_back(std::move(runner));
+  }
+  std::vector<std::vector<std::vector<double>>> turns(subjects.size());  // [subject][round][step]
+  for (int64_t round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < subjects.size(); ++i) {
+      Session& session = *subjects[i].session;
+      PARE_RETURN_IF_ERROR(runners[i].run_once());
+      PARE_RETURN_IF_ERROR(session.time_steps(true));
+      PARE_RETURN_IF_ERROR(runners[i].turn(true));
+      turns[i].push_back(session.step_times_us(batch));
+      PARE_RETURN_IF_ERROR(session.time_steps(false));
+    }
+  }
+  std::vector<std::vector<double>> times;
+  for (const auto& rounds : turns) times.push_back(step_medians(rounds));
   return times;
+}
+
+Result<std::vector<double>> measure_steps(Session& session, const Dataset& images, int64_t batch,
+                                          double seconds) {
+  PARE_ASSIGN_OR_RETURN(auto times, measure_steps({{&session, &images}}, batch, seconds));
+  return std::move(times[0]);
 }
 
 }  // namespace pare

@@ -52,10 +52,18 @@ Result<std::vector<LatencyRecord>> measure_latency(const std::vector<LatencySubj
                                                    const Dataset& images,
                                                    const LatencyOptions& options);
 
-// Mean microseconds of each step of session.plan(batch), over at least `seconds` of runs after
-// warm-up, with images in rotation as above. Timing the steps costs a little time itself.
+// Microseconds of each step of session.plan(batch), the median of ten rounds' means, over at least
+// `seconds` of runs after warm-up, with images in rotation as above. Timing the steps costs a
+// little time itself.
 Result<std::vector<double>> measure_steps(Session& session, const Dataset& images, int64_t batch,
                                           double seconds);
+// The same of several, taking turns; each with the images of its own size.
+struct StepSubject {
+  Session* session = nullptr;
+  const Dataset* images = nullptr;
+};
+Result<std::vector<std::vector<double>>> measure_steps(const std::vector<StepSubject>& subjects,
+                                                       int64_t batch, double seconds);
 
 }  // namespace pare
 

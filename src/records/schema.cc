@@ -17,6 +17,7 @@ namespace {
   X(SizeRecord)              \
   X(EpochRecord)             \
   X(LayerRecord)             \
+  X(CeilingsRecord)          \
   X(StepRecord)              \
   X(ImageRecord)
 
@@ -258,6 +259,31 @@ Status EpochRecord::check() const {
 Status LayerRecord::check() const {
   if (weight_density && !(*weight_density >= 0 && *weight_density <= 1)) {
     return corrupt(fmt::format("field 'weight_density' must be 0 to 1, found {}", *weight_density));
+  }
+  if (!bound.empty() && bound != "memory" && bound != "compute" && bound != "overhead") {
+    return corrupt(
+        fmt::format("field 'bound' must be 'memory', 'compute' or 'overhead', found '{}'", bound));
+  }
+  return ok_status();
+}
+
+Status CeilingsRecord::check() const {
+  PARE_RETURN_IF_ERROR(positive(threads, "threads"));
+  if (read_bytes.size() != read_gb_s.size()) {
+    return corrupt(fmt::format("{} sizes in 'read_bytes' and {} rates in 'read_gb_s'",
+                               read_bytes.size(), read_gb_s.size()));
+  }
+  if (!std::is_sorted(read_bytes.begin(), read_bytes.end()) || read_bytes[0] < 1) {
+    return corrupt("field 'read_bytes' must be above 0 and ascend");
+  }
+  for (const auto& rate : {sparse_row_float32_gmac_s, sparse_rows_float32_gmac_s,
+                           sparse_row_int8_gmac_s, sparse_rows_int8_gmac_s}) {
+    if (rate.value_or(1) <= 0) return corrupt("rates of sparse weights must be above 0");
+  }
+  const bool fast = std::all_of(read_gb_s.begin(), read_gb_s.end(), [](double r) { return r > 0; });
+  if (!fast || float32_gmac_s <= 0 || int8_gmac_s <= 0 || bfloat16_gmac_s.value_or(1) <= 0 ||
+      barrier_us < 0 || step_us < 0) {
+    return corrupt("rates must be above 0 and times at least 0");
   }
   return ok_status();
 }

@@ -242,7 +242,20 @@ struct LayerRecord {
   std::optional<int64_t> macs;  // for one image
   std::optional<int64_t> weight_bytes;
   std::optional<double> weight_density;  // share of weights that are not zero, 0 … 1
-  std::optional<double> latency_us;
+  std::optional<double> latency_us;      // of a batch
+  // How the time stands to what the machine allows (measure/roofline.h), where it was measured.
+  std::optional<int64_t> batch;
+  std::optional<int64_t> threads;
+  std::string arithmetic;             // optional: what it multiplies in: "float32", "int8"
+  std::optional<double> work_macs;    // of a batch, without those that the kernel leaves out
+  std::optional<double> moved_bytes;  // of a batch: weights and activations
+  std::optional<double> limit_us;     // what the ceilings allow
+  std::string bound;                  // optional: "memory", "compute" or "overhead"
+  // Beside the model it was made from: times as fast, by the limits and by the clock, and, where
+  // that is nothing, why.
+  std::optional<double> predicted_gain;
+  std::optional<double> measured_gain;
+  std::string gain_reason;
   // Optional: top-1 percentage points lost when this layer alone is treated as the variant says.
   std::optional<double> sensitivity;
 
@@ -257,7 +270,59 @@ struct LayerRecord {
     v.optional("weight_bytes", s.weight_bytes);
     v.optional("weight_density", s.weight_density);
     v.optional("latency_us", s.latency_us);
+    v.optional("batch", s.batch);
+    v.optional("threads", s.threads);
+    v.optional("arithmetic", s.arithmetic);
+    v.optional("work_macs", s.work_macs);
+    v.optional("moved_bytes", s.moved_bytes);
+    v.optional("limit_us", s.limit_us);
+    v.optional("bound", s.bound);
+    v.optional("predicted_gain", s.predicted_gain);
+    v.optional("measured_gain", s.measured_gain);
+    v.optional("gain_reason", s.gain_reason);
     v.optional("sensitivity", s.sensitivity);
+  }
+  Status check() const;
+};
+
+// What the machine itself can do on a number of threads (measure/ceilings.h).
+struct CeilingsRecord {
+  static constexpr const char* kKind = "ceilings";
+  int64_t threads = -1;
+  std::string cpu_level;  // optional: highest instruction set allowed
+  // Reading at `read_gb_s` where the threads together go through `read_bytes` again and again.
+  std::vector<int64_t> read_bytes;  // ascending
+  std::vector<double> read_gb_s;
+  // Multiply-adds, 10^9 a second; of bfloat16 only where there are instructions for it.
+  double float32_gmac_s = kUnset;
+  std::optional<double> bfloat16_gmac_s;
+  double int8_gmac_s = kUnset;
+  // The same of weights that are picked out singly among zeros, by the kernels for pruned weights:
+  // for one row of the source, and for many. Only where there are such kernels.
+  std::optional<double> sparse_row_float32_gmac_s;
+  std::optional<double> sparse_rows_float32_gmac_s;
+  std::optional<double> sparse_row_int8_gmac_s;
+  std::optional<double> sparse_rows_int8_gmac_s;
+  double barrier_us = kUnset;  // from a job's start to its end, nothing done
+  double step_us = kUnset;     // a step of a plan that computes four numbers
+  double seconds = kUnset;     // that measuring took
+
+  template <class Self, class Visitor>
+  static void for_each_field(Self& s, Visitor& v) {
+    v.required("threads", s.threads);
+    v.optional("cpu_level", s.cpu_level);
+    v.required("read_bytes", s.read_bytes);
+    v.required("read_gb_s", s.read_gb_s);
+    v.required("float32_gmac_s", s.float32_gmac_s);
+    v.optional("bfloat16_gmac_s", s.bfloat16_gmac_s);
+    v.required("int8_gmac_s", s.int8_gmac_s);
+    v.optional("sparse_row_float32_gmac_s", s.sparse_row_float32_gmac_s);
+    v.optional("sparse_rows_float32_gmac_s", s.sparse_rows_float32_gmac_s);
+    v.optional("sparse_row_int8_gmac_s", s.sparse_row_int8_gmac_s);
+    v.optional("sparse_rows_int8_gmac_s", s.sparse_rows_int8_gmac_s);
+    v.required("barrier_us", s.barrier_us);
+    v.required("step_us", s.step_us);
+    v.required("seconds", s.seconds);
   }
   Status check() const;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <utility>
 
 namespace pare {
@@ -81,16 +82,39 @@ Status BatchRunner::run_slices(const InputAdapter& adapter, std::span<const uint
   return ok_status();
 }
 
+namespace {
+
+// Of the buffers of one run that a step touches, each once, without the constants.
+int64_t activation_bytes(const Plan& plan, const Step& step) {
+  std::set<int> buffers(step.reads.begin(), step.reads.end());
+  buffers.insert(step.writes.begin(), step.writes.end());
+  int64_t bytes = 0;
+  for (const int b : buffers) {
+    const Buffer& buffer = plan.buffers[static_cast<size_t>(b)];
+    if (!buffer.is_constant) bytes += buffer.bytes;
+  }
+  return bytes;
+}
+
+}  // namespace
+
 std::vector<LayerPlan> BatchRunner::layers() const {
   std::vector<LayerPlan> layers;
   if (plans_.slice != nullptr) {
+    const int64_t slice = plans_.slice->batch;
     for (const Step& step : plans_.slice->steps) {
       layers.push_back(step.layer);
+      layers.back().slices = (plans_.all->batch + slice - 1) / slice;
+      layers.back().activation_bytes =
+          activation_bytes(*plans_.slice, step) * plans_.all->batch / slice;
       layers.back().reason +=
           fmt::format("; {} images at a time, each slice on one core", plans_.slice->batch);
     }
   }
-  for (const Step& step : plans_.all->steps) layers.push_back(step.layer);
+  for (const Step& step : plans_.all->steps) {
+    layers.push_back(step.layer);
+    layers.back().activation_bytes = activation_bytes(*plans_.all, step);
+  }
   return layers;
 }
 

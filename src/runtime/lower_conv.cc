@@ -110,6 +110,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
                                         problem.kernel_h, problem.kernel_w, weights_shape[1]});
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
+  describe_work(step.layer, problem.weights_type, element_count(weights_shape));
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

@@ -181,6 +181,8 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
       saturating_product({problem.m, problem.n, problem.k}) / lowering.options().batch;
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
+  describe_work(step.layer, problem.weights_type, saturating_product({problem.n, problem.k}));
+  if (kernel->packing == std::string_view("columns")) step.layer.skips_zeros_of = group.source;
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/rounding.h"
@@ -188,6 +189,18 @@ Epilogue EpiloguePlan::resolve(const StepContext& context, std::byte* scratch,
 int32_t EpiloguePlan::source_zero_point(const StepContext& context) const {
   if (source_zero_point_.buffer < 0) return fixed_zero_point_;
   return *context.data<uint8_t>(source_zero_point_);
+}
+
+void describe_work(LayerPlan& layer, DType weights_type, int64_t weights) {
+  layer.arithmetic = weights_type == DType::kInt8                        ? "int8"
+                     : layer.kernel.find("bf16dot") != std::string::npos ? "bfloat16"
+                                                                         : "float32";
+  layer.skips_zero_weights = layer.kernel.find("_sparse_") != std::string::npos;
+  layer.least_weight_bytes = layer.weight_bytes;
+  if (!layer.skips_zero_weights) return;
+  const double left = layer.weight_density * static_cast<double>(weights);
+  layer.least_weight_bytes =
+      std::min<int64_t>(layer.weight_bytes, std::llround(left) * dtype_bits(weights_type) / 8);
 }
 
 std::string group_operation(const Lowering& lowering, const ProductGroup& group) {

@@ -79,6 +79,8 @@ class EpiloguePlan {
   int64_t channels_ = 0;
 };
 
+// Says in LayerPlan what a product of `weights` elements has to do, by the kernel that stands there.
+void describe_work(LayerPlan& layer, DType weights_type, int64_t weights);
 // "Conv + Relu", for LayerPlan.
 std::string group_operation(const Lowering& lowering, const ProductGroup& group);
 // Share of the elements of the weights `name` that are not zero, counted once and kept in the
