@@ -19,6 +19,7 @@ class Gatherer {
     if (record.kind == LatencyRecord::kKind) return add_latency(record);
     if (record.kind == SizeRecord::kKind) return add_size(record);
     if (record.kind == LayerRecord::kKind) return add_layer(record);
+    if (record.kind == CeilingsRecord::kKind) return add_ceilings(record);
     if (record.kind == EpochRecord::kKind) return add_epoch(record);
     if (record.kind == StepRecord::kKind) return add_step(record);
     if (record.kind == ImageRecord::kKind) return add_image(record);
@@ -102,13 +103,24 @@ class Gatherer {
   Status add_layer(const Record& record) {
     PARE_ASSIGN_OR_RETURN(LayerRecord r, from_record<LayerRecord>(record));
     auto& all = model(r.id).layers;
-    const auto same = std::find_if(all.begin(), all.end(),
-                                   [&](const LayerRecord& l) { return l.name == r.name; });
+    const auto same = std::find_if(all.begin(), all.end(), [&](const LayerRecord& l) {
+      // A copy that a layer needs bears the layer's name, too.
+      return l.name == r.name && l.operation == r.operation && l.batch == r.batch &&
+             l.threads == r.threads;
+    });
     if (same != all.end()) {
       *same = std::move(r);
     } else {
       all.push_back(std::move(r));
     }
+    return ok_status();
+  }
+  Status add_ceilings(const Record& record) {
+    PARE_ASSIGN_OR_RETURN(CeilingsRecord r, from_record<CeilingsRecord>(record));
+    std::erase_if(facts_.ceilings, [&r](const CeilingsRecord& c) {
+      return c.threads == r.threads && c.cpu_level == r.cpu_level;
+    });
+    facts_.ceilings.push_back(std::move(r));
     return ok_status();
   }
   Status add_epoch(const Record& record) {
@@ -272,6 +284,13 @@ std::optional<double> Group::speedup(const ModelFacts& model, int64_t batch,
   const LatencyRecord* theirs = base().latency(batch, threads);
   if (ours == nullptr || theirs == nullptr) return std::nullopt;
   return theirs->latency_us_p50 / ours->latency_us_p50;
+}
+
+const CeilingsRecord* ceilings_of(const Facts& facts, const LayerRecord& layer) {
+  for (const CeilingsRecord& c : facts.ceilings) {
+    if (c.threads == layer.threads) return &c;
+  }
+  return nullptr;
 }
 
 std::string TrainingRun::title() const { return net + ", on " + data; }

@@ -82,10 +82,14 @@ struct Facts {
   std::vector<TrainingRun> runs;
   std::vector<StepRecord> steps;
   std::vector<ImageRecord> images;
-  std::vector<Json> contexts;  // different machines, commits and versions, dates aside
+  std::vector<CeilingsRecord> ceilings;  // one a number of threads and instruction set
+  std::vector<Json> contexts;            // different machines, commits and versions, dates aside
   std::string first_date, last_date;
   std::vector<std::string> data;  // different descriptions of test sets
 };
+
+// Of as many threads as `layer` was timed on; nullptr: not among the records.
+const CeilingsRecord* ceilings_of(const Facts& facts, const LayerRecord& layer);
 
 // Fails on a record that its schema refuses.
 Result<Facts> gather_facts(const std::vector<Record>& records);

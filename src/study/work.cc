@@ -14,8 +14,10 @@
 #include "graph/onnx.h"
 #include "graph/pare_file.h"
 #include "measure/accuracy.h"
+#include "measure/ceilings.h"
 #include "measure/latency.h"
 #include "measure/model_images.h"
+#include "measure/roofline.h"
 #include "measure/subject.h"
 
 namespace pare {
@@ -243,19 +245,17 @@ Result<StudyStepOutput> StudyWork::measure_layers(const StudyVariant& variant,
   PARE_ASSIGN_OR_RETURN(const std::vector<LayerPlan> plan, runner.plan(1));
   PARE_ASSIGN_OR_RETURN(const std::vector<double> times_us,
                         measure_steps(runner, *model.data.test, 1, config_.seconds));
+  TimedPlan timed = {.threads = threads(), .layers = plan, .times_us = times_us};
+  PARE_ASSIGN_OR_RETURN(const CeilingsRecord ceilings, load_ceilings({.threads = threads()}));
+  const SessionOptions options = {.threads = threads(), .precision = model.session_precision};
+  PARE_ASSIGN_OR_RETURN(
+      const InputDensities densities,
+      measure_input_densities(model.graph, options, plan, *model.data.test, timed.batch));
+  timed.limits = layer_limits(plan, timed.batch, ceilings, densities);
   StudyStepOutput output;
   const Json now = current_context();
-  for (size_t i = 0; i < plan.size(); ++i) {
-    LayerRecord layer;
-    layer.id = model.id;
-    layer.name = plan[i].name;
-    layer.operation = plan[i].operation;
-    layer.kernel = plan[i].kernel;
-    layer.reason = plan[i].reason;
-    layer.macs = plan[i].macs;
-    layer.weight_bytes = plan[i].weight_bytes;
-    if (plan[i].weight_bytes > 0) layer.weight_density = plan[i].weight_density;
-    if (i < times_us.size()) layer.latency_us = times_us[i];
+  PARE_RETURN_IF_ERROR(add(ceilings, now, output));
+  for (const LayerRecord& layer : layer_records(timed, model.id)) {
     PARE_RETURN_IF_ERROR(add(layer, now, output));
   }
   return output;

@@ -139,7 +139,8 @@ TEST_P(BrowserTest, DrawsItsChartsAndKeepsWithinThePage) {
   const std::string probe = probe_text(seen.dom);
   EXPECT_EQ(seen.console, "");
   ASSERT_THAT(probe, HasSubstr("\nend")) << "the page's script did not finish";
-  EXPECT_THAT(probe, HasSubstr("charts 6\n"));  // two groups of variants, the training curves
+  EXPECT_THAT(probe,
+              HasSubstr("charts 8\n"));  // two groups of variants, the training curves, two roofs
   EXPECT_THAT(probe, HasSubstr("blank 0\n"));
   EXPECT_THAT(probe, Not(HasSubstr("points 0")));
   EXPECT_THAT(probe, testing::ContainsRegex("read prune:0.5\\+int8\\. top-1"));  // the fastest

@@ -173,6 +173,32 @@ TEST(ReportTest, HasEverySection) {
 #undef PARE_SECTION
 }
 
+TEST(ReportTest, LayersStandUnderTheRoof) {
+  const Page html = whole_report();
+  EXPECT_THAT(html, Has("int8, batch 1 on 2 threads"));
+  EXPECT_THAT(html, Has("50 %<small>of 60.0 µs, by compute</small>"));
+  EXPECT_THAT(html, Has("1.75×<small>predicted 2.00×</small>"));
+  EXPECT_THAT(html, Has("as many bytes &amp; operations as &lt;before&gt;"));
+  const size_t at = html.find("\"type\":\"roofline\"");
+  ASSERT_NE(at, std::string::npos);
+  const size_t begin = html.text.rfind('>', at) + 1;
+  const auto spec = nlohmann::json::parse(html.text.substr(begin, html.text.find('<', at) - begin));
+  const auto& view = spec["views"][0];
+  ASSERT_EQ(view["points"].size(), 2U);  // pooling multiplies nothing
+  EXPECT_NEAR(view["points"][0]["x"].get<double>(), 11'243'520 / 126'000.0, 1e-9);
+  EXPECT_NEAR(view["points"][0]["y"].get<double>(), 11'243'520 / 120.0 / 1e3, 1e-9);
+  // 20 GB/s from half of the dense layer's 0.25 a byte up to 220 GMAC/s; both peaks on a level.
+  const double low = 4'194'304 / 16'800'000.0 / 2;
+  const auto& memory = view["roofs"][0]["points"];
+  EXPECT_NEAR(memory[0][0].get<double>(), low, 1e-12);
+  EXPECT_NEAR(memory[0][1].get<double>(), low * 20, 1e-9);
+  EXPECT_NEAR(memory[1][0].get<double>(), 11, 1e-9);
+  EXPECT_NEAR(memory[1][1].get<double>(), 220, 1e-9);
+  ASSERT_EQ(view["roofs"].size(), 4U);
+  EXPECT_EQ(view["roofs"][2]["label"], "float32, 110 GMAC/s");
+  EXPECT_EQ(view["roofs"][3]["points"][1][1], 220.0);
+}
+
 TEST(ReportTest, FetchesNothing) {
   const Page html = whole_report();
   const std::string page =

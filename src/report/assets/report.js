@@ -10,6 +10,11 @@
     'pruned': { color: '--c-pruned', shape: 'triangle' },
     'pruned and quantised': { color: '--c-both', shape: 'rectRounded' },
   };
+  const ARITHMETICS = {
+    'float32': { color: '--c-half', shape: 'circle' },
+    'bfloat16': { color: '--c-pruned', shape: 'rectRot' },
+    'int8': { color: '--c-integers', shape: 'rect' },
+  };
   const LINES = ['--c-half', '--c-integers', '--c-pruned', '--c-both', '--c-unchanged'];
   const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [12, 4]];
   const NEAR_TOP_POINTS = 6;  // "near the top" shows this many percentage points
@@ -103,6 +108,7 @@
       ctx.textBaseline = 'middle';
       let drawn = 0;
       for (const m of [...marks].sort((a, b) => a.y - b.y)) {
+        if (!m.p.label) continue;
         const text = m.p.below ? `${m.p.label} ${m.p.value.toFixed(1)} % ↓` : m.p.label;
         const w = ctx.measureText(text).width, h = 14;
         for (const [dx, dy] of places(w)) {
@@ -123,7 +129,7 @@
     },
   };
 
-  // --- the two kinds of chart -------------------------------------------------------------------
+  // --- the kinds of chart -----------------------------------------------------------------------
   const tooltip = (lines) => ({
     backgroundColor: css('--ink'), titleColor: css('--ground'), bodyColor: css('--ground'),
     padding: 10, cornerRadius: 6, displayColors: false, callbacks: lines,
@@ -159,6 +165,44 @@
         plugins: {
           legend: { display: false },  // every point bears its name
           tooltip: { ...tooltip({ title: (at) => at[0].raw.label, label: (at) => at.raw.tip }), filter: (at) => Boolean(at.raw.tip) },
+        },
+      },
+    };
+  }
+
+  // Layers under the machine's roofs, both axes logarithmic.
+  function roofline(spec, state) {
+    const view = spec.views[state.view];
+    const families = [...new Set(view.points.map((p) => p.family))];
+    const sets = families.map((family) => {
+      const look = ARITHMETICS[family] || ARITHMETICS.float32;
+      return { label: family, points: true, data: view.points.filter((p) => p.family === family), backgroundColor: css(look.color),
+        borderColor: css('--panel'), borderWidth: 1, pointStyle: look.shape, hitRadius: 8,
+        pointRadius: (at) => (at.raw ? 4 + 9 * Math.sqrt(at.raw.share) : 0), pointHoverRadius: (at) => (at.raw ? 6 + 9 * Math.sqrt(at.raw.share) : 0) };
+    });
+    view.roofs.forEach((roof, i) => sets.push({ label: roof.label, data: roof.points.map(([x, y]) => ({ x, y })), showLine: true,
+      borderColor: css('--quiet'), borderWidth: 1.5, borderDash: DASHES[i % DASHES.length], pointRadius: 0, pointHitRadius: 0,
+      pointHoverRadius: 0, order: 10 }));
+    const ends = view.roofs.flatMap((roof) => roof.points);
+    const logarithmic = (title, values) => axis(title + ' (logarithmic)', { type: 'logarithmic',
+      min: Math.min(...values) / 1.3, max: Math.max(...values) * 1.3, ticks: { callback: tidy, autoSkip: false },
+      afterBuildTicks: (scale) => {
+        const decades = Math.log10(scale.max / scale.min);
+        const wanted = decades > 3 ? [1] : decades > 1.6 ? [1, 3] : [1, 2, 5];
+        scale.ticks = scale.ticks.filter((t) => wanted.includes(Number((t.value / 10 ** Math.floor(Math.log10(t.value) + 1e-9)).toPrecision(3))));
+      } });
+    return {
+      type: 'scatter', data: { datasets: sets }, plugins: [names],
+      options: {
+        ...common(),
+        scales: {
+          x: logarithmic(spec.x, [...ends.map(([x]) => x), ...view.points.map((p) => p.x)]),
+          y: logarithmic(spec.y, [...view.points.map((p) => p.y), ...ends.map(([, y]) => y).filter((y, i) => i % 2 === 1)]),
+        },
+        plugins: {
+          legend: { position: 'bottom', labels: { color: css('--quiet'), usePointStyle: false, boxHeight: 0, boxWidth: 26, padding: 10,
+            filter: (item) => sets[item.datasetIndex].order === 10 } },
+          tooltip: { ...tooltip({ title: (at) => at[0].raw.name, label: (at) => at.raw.tip }), filter: (at) => Boolean(at.raw.tip) },
         },
       },
     };
@@ -220,11 +264,11 @@
     let chart = null;
     const draw = () => {
       if (chart) chart.destroy();
-      chart = new Chart(canvas, spec.type === 'tradeoff' ? tradeoff(spec, state) : lines(spec));
+      chart = new Chart(canvas, { tradeoff, roofline, lines }[spec.type](spec, state));
       canvas.dataset.drawn = String(chart.data.datasets.reduce((n, set) => n + set.data.length, 0));
     };
+    if (spec.views && spec.views.length > 1) buttons(choices, spec.views.map((v) => v.name), 0, (i) => { state.view = i; draw(); });
     if (spec.type === 'tradeoff') {
-      if (spec.views.length > 1) buttons(choices, spec.views.map((v) => v.name), 0, (i) => { state.view = i; draw(); });
       const ys = spec.views[0].points.map((p) => p.y);
       const near = ys.filter((y) => y >= Math.max(...ys) - NEAR_TOP_POINTS).length;
       if (near >= 2 && near < ys.length) {

@@ -1,6 +1,8 @@
 // Accuracy against latency and against size, with the Pareto front, and the table of both.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "report/facts.h"
 #include "report/format.h"
 #include "report/html.h"
@@ -207,11 +209,19 @@ std::string coarse_baseline_note(const Group& group) {
       "quiet");
 }
 
+// Whether anything was measured that this section shows; layers alone have one of their own.
+bool is_measured(const Group& group) {
+  return std::any_of(group.models.begin(), group.models.end(), [](const ModelFacts& m) {
+    return m.accuracy() != nullptr || !m.latencies.empty() || m.file() != nullptr;
+  });
+}
+
 }  // namespace
 
 std::string make_tradeoff_section(const Facts& facts) {
   std::string out;
   for (const Group& group : facts.groups) {
+    if (!is_measured(group)) continue;
     out +=
         fmt::format("<h3>{}</h3>\n<div class=\"pair\">{}{}</div>\n{}", escape_html(group.title()),
                     latency_chart(group), size_chart(group), tradeoff_table(group)) +
