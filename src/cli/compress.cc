@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/compress_prediction.h"
 #include "cli/json_output.h"
 #include "cli/measured_model.h"
 #include "cli/model_argument.h"
@@ -40,6 +41,7 @@ struct CompressArguments {
   bool strict = false;
   bool json = false;
   bool report = false;
+  bool no_prediction = false;
 };
 
 void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
@@ -109,14 +111,32 @@ void print_layers(const RecipeStepReport& step) {
   }
 }
 
+// Tries the recipe and says what it will give; nullopt where that cannot be told. A recipe that
+// fails as a trial would fail after all the work.
+Result<std::optional<Prediction>> say_prediction(const Graph& graph, const Recipe& recipe,
+                                                 const CompressContext& context) {
+  const std::optional<Trial> trial = trial_of(recipe);
+  if (!trial) return std::optional<Prediction>();  // training alone changes no speed
+  PARE_ASSIGN_OR_RETURN(const Graph tried, run_trial(graph, *trial, context));
+  Result<Prediction> prediction = predict_gain(graph, tried, *trial, context);
+  if (!prediction.ok()) {
+    note("no prediction of the speed: " + prediction.status().message());
+    return std::optional<Prediction>();
+  }
+  note(prediction->text());
+  for (const std::string& warning : prediction->warnings()) note("warning: " + warning);
+  return std::optional<Prediction>(*std::move(prediction));
+}
+
 // `before`: the input's size, which the output may have replaced.
 Status print_result(const CompressArguments& o, const Recipe& recipe, const Compressed& result,
-                    int64_t before) {
+                    const std::optional<Prediction>& prediction, int64_t before) {
   PARE_ASSIGN_OR_RETURN(const int64_t after, file_size(o.output));
   if (o.json) {
     Json object = {
         {"model", o.input},      {"output", o.output},    {"recipe", recipe_string(recipe)},
         {"input_bytes", before}, {"output_bytes", after}, {"steps", Json::array()}};
+    if (prediction) object["predicted"] = prediction->json();
     for (const RecipeStepReport& step : result.steps) object["steps"].push_back(step_json(step));
     print_indented(object);
     return ok_status();
@@ -153,6 +173,12 @@ Status run(const CompressArguments& o) {
   context.threads = o.threads;
   context.seed = o.seed;
   context.progress = note;
+  std::optional<Prediction> prediction;
+  if (!o.no_prediction) {
+    auto said = say_prediction(graph, recipe, context);
+    if (!said.ok()) return said.status().with_context(o.input);
+    prediction = *std::move(said);
+  }
   Result<Compressed> result = compress(graph, recipe, context);
   if (!result.ok()) return result.status().with_context(o.input);
   for (const RecipeStepReport& step : result->steps) {
@@ -162,7 +188,7 @@ Status run(const CompressArguments& o) {
   }
   PARE_ASSIGN_OR_RETURN(const int64_t before, file_size(o.input));
   PARE_RETURN_IF_ERROR(save_model(result->graph, o.output));
-  return print_result(o, recipe, *result, before);
+  return print_result(o, recipe, *result, prediction, before);
 }
 
 constexpr char kExamples[] =
@@ -198,6 +224,8 @@ std::function<Status()> set_up_compress(CLI::App& app) {
   app.add_flag("--strict", o->strict, "A broken image stops the run");
   app.add_flag("--report", o->report, "Print what each step did to each layer");
   app.add_flag("--json", o->json, "Print an object with each step's report");
+  app.add_flag("--no-prediction", o->no_prediction,
+               "Do not try and time beforehand how much faster the result will be");
   if (can_train()) {
     app.add_option("--device", o->device, "Where fine-tuning runs: cpu, cuda or auto")
         ->check(CLI::IsMember({"cpu", "cuda", "auto"}))

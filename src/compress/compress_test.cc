@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "compress/toy.h"
+#include "compress/trial.h"
 #include "graph/model_file.h"
 #include "testing/files.h"
 
@@ -244,6 +245,27 @@ TEST(Compress, RefusesBrokenAndEmptyModels) {
   const auto half = compress(empty, *parse_recipe("fp16"), {});
   ASSERT_TRUE(half.ok()) << half.status().message();
   EXPECT_THAT(half->steps[0].warnings, Contains(HasSubstr("no float32 weights")));
+}
+
+TEST(Trial, IsTheRecipeWithoutWhatTakesTime) {
+  const auto trial = trial_of(*parse_recipe("prune:0.6+finetune:3+int8"));
+  ASSERT_TRUE(trial.has_value());
+  EXPECT_EQ(recipe_string(trial->recipe), "prune:0.6,share=uniform+int8");
+  EXPECT_EQ(trial->than, "every layer pruned alike, without finetune, 8 calibration images");
+  EXPECT_EQ(trial_of(*parse_recipe("fp16"))->than, "");
+  EXPECT_FALSE(trial_of(*parse_recipe("finetune:3")).has_value());
+}
+
+TEST(Trial, MakesTheSameLayers) {
+  const CompressContext context = toy::context();
+  const auto trial = run_trial(toy::net(), *trial_of(*parse_recipe("prune:0.6+int8")), context);
+  ASSERT_TRUE(trial.ok()) << trial.status().message();
+  const Graph whole = compressed("prune:0.6,share=uniform+int8", context);
+  ASSERT_EQ(trial->nodes.size(), whole.nodes.size());
+  for (size_t i = 0; i < whole.nodes.size(); ++i) EXPECT_EQ(trial->nodes[i].op, whole.nodes[i].op);
+  const auto failed =
+      run_trial(toy::net(), *trial_of(*parse_recipe("int8,skip=conv9")), toy::context());
+  EXPECT_THAT(failed.status().message(), HasSubstr("conv9"));
 }
 
 }  // namespace

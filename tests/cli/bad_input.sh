@@ -38,7 +38,17 @@ if has bench; then
   expect 2 "--batch: expected a whole number from 1 to 65536, found 'x'" bench good.onnx --batch 1,x
   expect 2 "--seconds: expected a number from 0 to 100000, found 'long'" bench good.onnx --seconds long
 fi
+if has explain; then
+  expect 2 "nothing measured without --time" explain good.onnx --records times.jsonl
+  expect 2 "did you mean --against" explain good.onnx --agianst good.onnx
+  expect 2 "--seconds: expected a number" explain good.onnx --time --seconds soon
+fi
+if has diff; then
+  expect 2 "--engine" diff good.onnx --engine tensorflow
+  expect 2 "among Pare's own kernels" diff good.onnx --engine openvino --reference
+fi
 if has compress; then
+  expect 2 "did you mean --no-prediction" compress good.onnx fp16 -o out.onnx --no-predicton
   expect 2 "--seed: expected a whole number" compress good.onnx fp16 -o out.onnx --seed=-1
 fi
 

@@ -110,6 +110,7 @@ class Measure(unittest.TestCase):
         cls.temporary = tempfile.TemporaryDirectory()
         cls.folder = pathlib.Path(cls.temporary.name)
         cls.data = cls.folder / "pictures"
+        os.environ["XDG_CACHE_HOME"] = str(cls.folder / "cache")
         rng = random.Random(7)
         cls.labels, cls.pixels = [], []
         for label, name in enumerate(make_linear.CLASSES):
@@ -339,6 +340,46 @@ class Measure(unittest.TestCase):
         self.assertIn("why", table)
         slow = json.loads(self.assert_done(pare("explain", LINEAR, "--cpu-level", "baseline", "--json")))
         self.assertFalse(any("avx" in layer["kernel"] for layer in slow["layers"]))
+
+    def test_explain_against_ceilings_and_the_original(self):
+        records = self.folder / "layers.jsonl"
+        out = json.loads(self.assert_done(pare("explain", LINEAR, "--against", self.other, "--seconds", 0, "--threads", 1,
+                                               "--data", self.data, "--records", records, "--json")))
+        self.assertGreater(out["ceilings"]["float32_gmac_s"], 0)
+        self.assertEqual(out["ceilings"], json.loads(self.assert_done(
+            pare("explain", LINEAR, "--time", "--seconds", 0, "--threads", 1, "--data", self.data, "--json")))["ceilings"])
+        for layer in out["layers"]:
+            self.assertIn(layer["bound"], ("memory", "compute", "overhead"))
+            self.assertGreater(layer["limit_us"], 0)
+        product = next(layer for layer in out["layers"] if layer["macs"])
+        self.assertEqual(product["work_macs"], 6 * 48)
+        gains = {layer["name"]: layer for layer in out["against"]["layers"]}
+        self.assertAlmostEqual(gains["fc"]["predicted_gain"], 1)
+        if gains["fc"]["measured_gain"] < 1.05:
+            self.assertIn("overhead", gains["fc"]["gain_reason"])
+        kinds = [json.loads(line)["kind"] for line in records.read_text().splitlines()]
+        self.assertEqual(kinds, ["ceilings"] + ["layer"] * len(out["layers"]))
+        again = json.loads(self.assert_done(pare("explain", LINEAR, "--time", "--seconds", 0, "--threads", 1, "--data",
+                                                 self.data, "--retake-ceilings", "--json")))
+        self.assertNotEqual(again["ceilings"], out["ceilings"])
+        table = self.assert_done(pare("explain", LINEAR, "--against", self.other, "--seconds", 0, "--data", self.data))
+        for text in ("bound by", "reached", "ceilings of", "against", "why not faster", "as fast, predicted"):
+            self.assertIn(text, table)
+        self.assert_refused(2, ["nothing measured without --time"], "explain", LINEAR, "--records", records)
+        self.assert_refused(2, ["with --time only"], "explain", LINEAR, "--retake-ceilings")
+        self.assert_refused(1, ["no-such.onnx"], "explain", LINEAR, "--against", "no-such.onnx")
+
+    @unittest.skipUnless(PEERS.exists(), "the peers are not installed (peers/setup)")
+    def test_diff_beside_an_engine(self):
+        out = json.loads(self.assert_done(pare("diff", LINEAR, "--engine", "onnxruntime", "--data", self.data,
+                                               "--images", 20, "--json")))
+        self.assertEqual((out["engine"], out["images"]), ("onnxruntime", 20))
+        self.assertEqual([layer["layer"] for layer in out["layers"]], ["fc"])
+        self.assertLess(out["layers"][0]["relative_error"], 1e-5)
+        self.assertIsNone(out["first_beyond"])
+        other = json.loads(self.assert_done(pare("diff", LINEAR, self.other, "--engine", "openvino", "--data", self.data,
+                                                 "--json")))
+        self.assertEqual(other["first_beyond"], "fc")
 
     def test_files_that_are_no_models(self):
         whole = pathlib.Path(LINEAR).read_bytes()

@@ -1,0 +1,47 @@
+#include "compress/trial.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace pare {
+namespace {
+
+// Enough for a range to have two ends.
+constexpr int64_t kTrialImages = 8;
+
+}  // namespace
+
+std::optional<Trial> trial_of(const Recipe& recipe) {
+  Trial trial;
+  std::vector<std::string> otherwise;
+  for (RecipeStep step : recipe.steps) {
+    const Method& method = *find_method(step.method);
+    if (method.needs_trainer) {
+      otherwise.push_back("without " + step.method);
+      continue;
+    }
+    const auto share = step.options.find("share");
+    if (share != step.options.end() && step.word("share") == "sensitivity") {
+      share->second = std::string("uniform");
+      otherwise.push_back("every layer pruned alike");
+    }
+    if (method.needs_images(step)) {
+      otherwise.push_back(fmt::format("{} calibration images", kTrialImages));
+    }
+    trial.recipe.steps.push_back(std::move(step));
+  }
+  if (trial.recipe.steps.empty()) return std::nullopt;
+  trial.than = fmt::format("{}", fmt::join(otherwise, ", "));
+  return trial;
+}
+
+Result<Graph> run_trial(const Graph& graph, const Trial& trial, CompressContext context) {
+  context.calibration_images = std::min(context.calibration_images, kTrialImages);
+  context.progress = {};
+  PARE_ASSIGN_OR_RETURN(Compressed result, compress(graph, trial.recipe, std::move(context)));
+  return std::move(result.graph);
+}
+
+}  // namespace pare
