@@ -63,6 +63,8 @@ struct LayerPlan {
   bool skips_zero_weights = false;
   // The value whose zeros its kernel leaves out, with the weights they would meet; empty: none.
   std::string skips_zeros_of;
+  // Those that could run it, the references aside; of products with weights only.
+  std::vector<std::string> kernels;
 };
 
 struct MemoryUse {

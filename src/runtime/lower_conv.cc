@@ -84,7 +84,9 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   problem.residual = epilogue.has_residual();
   PARE_ASSIGN_OR_RETURN(problem.weight_density,
                         weight_density(lowering, group.weights, load_weights));
-  auto choice = choose_conv(problem, lowering.kernels());
+  auto choice = choose_tuned(lowering, node.name, [&problem](const KernelRequest& request) {
+    return choose_conv(problem, request);
+  });
   if (!choice.ok()) return choice.status().with_context(where);
   const ConvKernel* kernel = choice->kernel;
   PARE_ASSIGN_OR_RETURN(
@@ -111,6 +113,7 @@ Status lower_conv(Lowering& lowering, const ProductGroup& group) {
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
   describe_work(step.layer, problem.weights_type, element_count(weights_shape));
+  step.layer.kernels = able_kernels(conv_kernels(), problem, lowering.kernels());
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};

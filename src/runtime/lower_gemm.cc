@@ -75,10 +75,13 @@ struct PackedLayer {
 // The kernel for a problem and its weights. The graph's own are released once they are packed: from
 // then on a plan for another number of rows shares the packed form, makes its own out of one that
 // can be unpacked, or, where only panels are left, takes the kernel that reads those.
-Result<PackedLayer> choose_and_pack(Lowering& lowering, GemmProblem problem,
-                                    const DenseWeights& weights) {
+Result<PackedLayer> choose_and_pack(Lowering& lowering, const std::string& name,
+                                    GemmProblem problem, const DenseWeights& weights) {
   PackedLayer layer;
-  PARE_ASSIGN_OR_RETURN(layer.choice, choose_gemm(problem, lowering.kernels()));
+  PARE_ASSIGN_OR_RETURN(layer.choice,
+                        choose_tuned(lowering, name, [&problem](const KernelRequest& request) {
+                          return choose_gemm(problem, request);
+                        }));
   if (const Tensor* there = lowering.packed_weights(weights.key(*layer.choice.kernel))) {
     layer.packed = *there;
     return layer;
@@ -162,7 +165,8 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
     return fmt::format("{}|{}|{}|{}|{}", group.weights, kernel.packing,
                        dtype_name(problem.weights_type), transposed, alpha);
   };
-  const auto layer = choose_and_pack(lowering, problem, {key, load_weights, !transposed});
+  const auto layer =
+      choose_and_pack(lowering, node.name, problem, {key, load_weights, !transposed});
   if (!layer.ok()) return layer.status().with_context(where);
   const GemmKernel* kernel = layer->choice.kernel;
   const Tensor& packed = layer->packed;
@@ -182,6 +186,7 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   step.layer.weight_bytes = packed.byte_count();
   step.layer.weight_density = problem.weight_density;
   describe_work(step.layer, problem.weights_type, saturating_product({problem.n, problem.k}));
+  step.layer.kernels = able_kernels(gemm_kernels(), problem, lowering.kernels());
   if (kernel->packing == std::string_view("columns")) step.layer.skips_zeros_of = group.source;
   step.reads = {src.buffer, weights_view.buffer};
   epilogue.add_reads(step.reads);

@@ -30,6 +30,7 @@
 #include "graph/operators.h"
 #include "kernels/kernel.h"
 #include "runtime/plan.h"
+#include "runtime/tuning.h"
 
 namespace pare {
 
@@ -56,6 +57,7 @@ struct PlanOptions {
   // The graph's input follows a ReLU in the graph that it was split from (slices.h). Each batch
   // size must choose the same packing for a layer's weights, split or not.
   bool input_follows_relu = false;
+  KernelTuning tuning;            // kernels to take where they can be
   std::vector<std::string> keep;  // values shown by taps
   bool keep_all = false;
 };

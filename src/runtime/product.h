@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,7 +80,41 @@ class EpiloguePlan {
   int64_t channels_ = 0;
 };
 
-// Says in LayerPlan what a product of `weights` elements has to do, by the kernel that stands there.
+// The kernel that tuning names for a layer where it takes the problem, else the usual choice, which
+// `choose` makes for a request.
+template <typename Choose>
+auto choose_tuned(const Lowering& lowering, const std::string& layer, const Choose& choose)
+    -> decltype(choose(lowering.kernels())) {
+  const KernelTuning& tuning = lowering.options().tuning;
+  if (const auto tuned = tuning.find(layer); tuned != tuning.end()) {
+    KernelRequest request = lowering.kernels();
+    request.forced = tuned->second;
+    auto choice = choose(request);
+    if (choice.ok()) {
+      choice->reason = "measured to be the fastest here (pare tune-kernels)";
+      return choice;
+    }
+  }
+  return choose(lowering.kernels());
+}
+
+// Names of the kernels of a family that can run a problem, the reference aside.
+template <typename Kernel, typename Problem>
+std::vector<std::string> able_kernels(std::span<const Kernel* const> list, const Problem& problem,
+                                      const KernelRequest& request) {
+  const IsaBits have = isa_bits(request.cpu);
+  std::vector<std::string> names;
+  for (const Kernel* kernel : list.first(list.size() - 1)) {
+    const bool runs = (kernel->needs & ~have) == 0;
+    if (runs && (kernel->refuse == nullptr || kernel->refuse(problem) == nullptr)) {
+      names.emplace_back(kernel->name);
+    }
+  }
+  return names;
+}
+
+// Says in LayerPlan what a product of `weights` elements has to do, by the kernel that stands
+// there.
 void describe_work(LayerPlan& layer, DType weights_type, int64_t weights);
 // "Conv + Relu", for LayerPlan.
 std::string group_operation(const Lowering& lowering, const ProductGroup& group);

@@ -96,6 +96,8 @@ Result<std::unique_ptr<Session::Impl>> Session::Impl::create(const Graph& graph,
     PARE_ASSIGN_OR_RETURN(impl->plan_options_.storage, storage_type(options.precision));
     PARE_ASSIGN_OR_RETURN(impl->plan_options_.kernels,
                           kernel_request(options.cpu_level, options.reference_kernels));
+    const bool own_choice = options.cpu_level.empty() && !options.reference_kernels;
+    if (own_choice) impl->plan_options_.tuning = stored_tuning(graph);
   } else {
     DeviceRequest request{.graph = impl->graph_,
                           .adapter = impl->adapter_,

@@ -47,6 +47,11 @@ if has diff; then
   expect 2 "--engine" diff good.onnx --engine tensorflow
   expect 2 "among Pare's own kernels" diff good.onnx --engine openvino --reference
 fi
+if has tune-kernels; then
+  expect 2 "--output is required" tune-kernels good.onnx
+  expect 2 "expected an output ending in .onnx or .pare" tune-kernels good.onnx -o out.txt
+  expect 1 "missing.onnx" tune-kernels missing.onnx -o out.onnx
+fi
 if has compress; then
   expect 2 "did you mean --no-prediction" compress good.onnx fp16 -o out.onnx --no-predicton
   expect 2 "--seed: expected a whole number" compress good.onnx fp16 -o out.onnx --seed=-1

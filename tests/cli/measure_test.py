@@ -369,6 +369,21 @@ class Measure(unittest.TestCase):
         self.assert_refused(2, ["with --time only"], "explain", LINEAR, "--retake-ceilings")
         self.assert_refused(1, ["no-such.onnx"], "explain", LINEAR, "--against", "no-such.onnx")
 
+    def test_tune_kernels_keeps_the_answers(self):
+        tuned = self.folder / "tuned.onnx"
+        out = json.loads(self.assert_done(pare("tune-kernels", LINEAR, "-o", tuned, "--seconds", 0, "--threads", 1,
+                                               "--data", self.data, "--json")))
+        for layer in out["layers"]:
+            self.assertGreater(len(layer["kernels"]), 0)
+            self.assertIn(layer["fastest"], [k["kernel"] for k in layer["kernels"]])
+        plan = {layer["name"]: layer["kernel"] for layer in json.loads(self.assert_done(
+            pare("explain", tuned, "--threads", 1, "--json")))["layers"]}
+        for name, kernel in out["stored"].items():
+            self.assertEqual(plan[name], kernel)
+        both = json.loads(self.assert_done(pare("eval", LINEAR, tuned, "--data", self.data, "--json")))
+        self.assertEqual(both[1]["flips"], 0)
+        self.assertEqual(both[1]["top1"], both[0]["top1"])
+
     @unittest.skipUnless(PEERS.exists(), "the peers are not installed (peers/setup)")
     def test_diff_beside_an_engine(self):
         out = json.loads(self.assert_done(pare("diff", LINEAR, "--engine", "onnxruntime", "--data", self.data,
