@@ -166,9 +166,11 @@ std::vector<LayerRecord> layer_records(const TimedPlan& plan, const ModelIdentit
     r.operation = layer.operation;
     r.kernel = layer.kernel;
     r.reason = layer.reason;
-    r.macs = layer.macs;
-    r.weight_bytes = layer.weight_bytes;
-    if (layer.weight_bytes > 0) r.weight_density = layer.weight_density;
+    if (layer.macs > 0) r.macs = layer.macs;
+    if (layer.weight_bytes > 0) {
+      r.weight_bytes = layer.weight_bytes;
+      r.weight_density = layer.weight_density;
+    }
     r.latency_us = plan.times_us[i];
     r.batch = plan.batch;
     r.threads = plan.threads;

@@ -224,6 +224,36 @@ Comparison compare(const ModelFacts& base, const ModelFacts& model) {
 
 }  // namespace
 
+namespace {
+
+// The same layer timed in the same setting: by its name and the operation it begins with.
+const LayerRecord* same_layer(const ModelFacts& model, const LayerRecord& layer) {
+  const auto first_word = [](const std::string& text) { return text.substr(0, text.find(' ')); };
+  for (const LayerRecord& l : model.layers) {
+    if (l.name == layer.name && l.batch == layer.batch && l.threads == layer.threads &&
+        first_word(l.operation) == first_word(layer.operation)) {
+      return &l;
+    }
+  }
+  return nullptr;
+}
+
+// Gains of layers that no record states.
+void compare_layers(const ModelFacts& base, ModelFacts& model) {
+  for (LayerRecord& layer : model.layers) {
+    const LayerRecord* before = same_layer(base, layer);
+    if (before == nullptr || layer.measured_gain || !layer.batch) continue;
+    if (before->latency_us && layer.latency_us.value_or(0) > 0) {
+      layer.measured_gain = *before->latency_us / *layer.latency_us;
+    }
+    if (before->limit_us && layer.limit_us.value_or(0) > 0) {
+      layer.predicted_gain = *before->limit_us / *layer.limit_us;
+    }
+  }
+}
+
+}  // namespace
+
 const LatencyRecord* ModelFacts::latency(int64_t batch, int64_t threads) const {
   for (const LatencyRecord& l : latencies) {
     if (l.engine == kOwnEngine && l.cpu_level.empty() && l.device.empty() && l.batch == batch &&
@@ -303,7 +333,10 @@ Result<Facts> gather_facts(const std::vector<Record>& records) {
     for (size_t i = 0; i < group.models.size(); ++i) {
       if (group.models[i].id.variant == "fp32") group.baseline = i;
     }
-    for (ModelFacts& model : group.models) model.against_baseline = compare(group.base(), model);
+    for (ModelFacts& model : group.models) {
+      model.against_baseline = compare(group.base(), model);
+      if (&model != &group.base()) compare_layers(group.base(), model);
+    }
   }
   return facts;
 }

@@ -205,6 +205,7 @@ void put_layers(std::vector<Record>& records, const ModelIdentity& id) {
   dense.name = "fc6";
   dense.operation = "Gemm 1024 -> 4096";
   dense.arithmetic = "float32";
+  dense.kernel = "gemm_f32_sparse_avx2";
   dense.work_macs = 4'194'304;
   dense.moved_bytes = 16'800'000;
   dense.latency_us = 900.0;
@@ -247,6 +248,7 @@ std::vector<Record> whole_study() {
                               .read_gb_s = {400, 80, 20},
                               .float32_gmac_s = 110,
                               .int8_gmac_s = 220,
+                              .sparse_rows_float32_gmac_s = 30.0,
                               .barrier_us = 0.4,
                               .step_us = 0.2,
                               .seconds = 0.3});

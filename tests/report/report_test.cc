@@ -194,9 +194,40 @@ TEST(ReportTest, LayersStandUnderTheRoof) {
   EXPECT_NEAR(memory[0][1].get<double>(), low * 20, 1e-9);
   EXPECT_NEAR(memory[1][0].get<double>(), 11, 1e-9);
   EXPECT_NEAR(memory[1][1].get<double>(), 220, 1e-9);
-  ASSERT_EQ(view["roofs"].size(), 4U);
+  ASSERT_EQ(view["roofs"].size(), 5U);
   EXPECT_EQ(view["roofs"][2]["label"], "float32, 110 GMAC/s");
   EXPECT_EQ(view["roofs"][3]["points"][1][1], 220.0);
+  EXPECT_EQ(view["roofs"][4]["label"], "pruned float32, 30 GMAC/s");
+}
+
+TEST(ReportTest, GainsOfLayersFollowFromTheBaseline) {
+  std::vector<Record> records;
+  const auto put_layer = [&records](const std::string& variant, const std::string& operation,
+                                    double time, double limit) {
+    LayerRecord layer;
+    layer.id.model = layer.id.net = "net";
+    layer.id.variant = variant;
+    layer.name = "conv1";
+    layer.operation = operation;
+    layer.latency_us = time;
+    layer.limit_us = limit;
+    layer.batch = 1;
+    layer.threads = 2;
+    auto record = to_record(layer, report_fixture::whole_study()[0].context);
+    ASSERT_TRUE(record.ok()) << record.status().message();
+    records.push_back(*std::move(record));
+  };
+  put_layer("fp32", "copy to another memory order", 9, 3);
+  put_layer("fp32", "Conv + Relu", 100, 50);
+  put_layer("int8", "Conv + Relu + QuantizeLinear", 40, 10);
+  const auto facts = gather_facts(records);
+  ASSERT_TRUE(facts.ok()) << facts.status().message();
+  const ModelFacts& base = facts->groups[0].models[0];
+  ASSERT_EQ(base.layers.size(), 2U);  // one name, two steps
+  EXPECT_FALSE(base.layers[1].measured_gain.has_value());
+  const LayerRecord& layer = facts->groups[0].models[1].layers[0];
+  EXPECT_DOUBLE_EQ(layer.measured_gain.value_or(0), 2.5);
+  EXPECT_DOUBLE_EQ(layer.predicted_gain.value_or(0), 5);
 }
 
 TEST(ReportTest, FetchesNothing) {

@@ -127,6 +127,15 @@ double peak_of(const CeilingsRecord& c, const std::string& arithmetic) {
   return c.float32_gmac_s;
 }
 
+// Weights that have to be found among zeros have a level of their own.
+void add_pruned_peak(const CeilingsRecord& c, const LayerRecord& l,
+                     std::map<std::string, double>& peaks) {
+  if (l.kernel.find("_sparse_") == std::string::npos) return;
+  const auto& rate =
+      l.arithmetic == "int8" ? c.sparse_rows_int8_gmac_s : c.sparse_rows_float32_gmac_s;
+  if (rate) peaks["pruned " + l.arithmetic] = *rate;
+}
+
 bool has_place(const LayerRecord& l) {
   return l.work_macs.value_or(0) > 0 && l.moved_bytes.value_or(0) > 0 &&
          l.latency_us.value_or(0) > 0 && l.limit_us.has_value();
@@ -194,6 +203,7 @@ Json roofline_view(const std::string& name, const CeilingsRecord& ceilings, cons
     if (!has_place(*l)) continue;
     points.push_back(layer_point(*l, total_us));
     peaks[l->arithmetic] = peak_of(ceilings, l->arithmetic);
+    add_pruned_peak(ceilings, *l, peaks);
     low = std::min(low, intensity(*l));
     high = std::max(high, intensity(*l));
   }
