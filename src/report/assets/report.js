@@ -17,6 +17,7 @@
   };
   const LINES = ['--c-half', '--c-integers', '--c-pruned', '--c-both', '--c-unchanged'];
   const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [12, 4]];
+  const ROOF_DASHES = [[], [6, 3], [2, 3], [12, 8], [2, 8]];  // that the legend, there and back over 26, shows as they are
   const NEAR_TOP_POINTS = 6;  // "near the top" shows this many percentage points
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -181,7 +182,7 @@
         pointRadius: (at) => (at.raw ? 4 + 9 * Math.sqrt(at.raw.share) : 0), pointHoverRadius: (at) => (at.raw ? 6 + 9 * Math.sqrt(at.raw.share) : 0) };
     });
     view.roofs.forEach((roof, i) => sets.push({ label: roof.label, data: roof.points.map(([x, y]) => ({ x, y })), showLine: true,
-      borderColor: css('--quiet'), borderWidth: 1.5, borderDash: DASHES[i % DASHES.length], pointRadius: 0, pointHitRadius: 0,
+      borderColor: css('--quiet'), borderWidth: 1.5, borderDash: ROOF_DASHES[i % ROOF_DASHES.length], pointRadius: 0, pointHitRadius: 0,
       pointHoverRadius: 0, order: 10 }));
     const ends = view.roofs.flatMap((roof) => roof.points);
     const logarithmic = (title, values) => axis(title + ' (logarithmic)', { type: 'logarithmic',
