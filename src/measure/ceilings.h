@@ -1,4 +1,4 @@
-// Ceilings: what this machine can do at best, measured in a few hundred milliseconds, so that a
+// Ceilings: what this machine can do at best, measured in about half a second, so that a
 // layer's time can be held against something (roofline.h).
 //
 // Each is the best of several tries, since only the machine itself is meant and not what else it
@@ -26,7 +26,7 @@ struct CeilingsOptions {
   bool retake = false;    // although they were measured before
 };
 
-// The rates of all threads together. Takes 0.3 s or so.
+// The rates of all threads together. Takes half a second or so.
 Result<CeilingsRecord> measure_ceilings(const CeilingsOptions& options);
 
 // The same out of the user's cache folder, which holds one file for each processor, number of
