@@ -56,9 +56,11 @@ int64_t widened_bytes(const TileSet& tiles, const GemmProblem& p) {
   return widens(tiles, p) ? round_up_64(p.m * p.k * 4) : 0;
 }
 
-int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int) {
+int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int threads) {
   const TileSet& tiles = tiles_of(kernel);
-  return widened_bytes(tiles, p) + (is_row(tiles, p) ? 2 * round_up_64(p.k * 4) : 0);
+  const WideRows wide = WideRows::of(tiles, cut_tasks({&tiles, p.n, 1, p.k}, p.m), p.k);
+  return widened_bytes(tiles, p) + (is_row(tiles, p) ? 2 * round_up_64(p.k * 4) : 0) +
+         threads * wide.bytes;
 }
 
 // What the tasks of one run share.
@@ -69,9 +71,10 @@ struct Run {
   TaskGrid grid;
   const std::byte* src;
   int64_t src_stride_bytes;
+  WideRows wide;
 };
 
-void run_task(const Run& run, int64_t task) {
+void run_task(const Run& run, int64_t task, int worker) {
   alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
   const void* rows[kMaxBlockRows];
   const int64_t row_block = task / run.grid.panel_blocks;
@@ -79,6 +82,7 @@ void run_task(const Run& run, int64_t task) {
   const int64_t first = run.grid.first_row(row_block);
   const int64_t count = run.grid.first_row(row_block + 1) - first;
   for (int64_t r = 0; r < count; ++r) rows[r] = run.src + (first + r) * run.src_stride_bytes;
+  const bool wide = run.wide.widen(rows, count, run.args.scratch.data() + worker * run.wide.bytes);
   const int64_t tap_offset = 0;
   FinishArgs finish;
   finish.sums = sums;
@@ -91,7 +95,7 @@ void run_task(const Run& run, int64_t task) {
   finish.dst_stride = run.args.dst_stride;
   for (int64_t p = run.grid.first_panel(panel_block); p < run.grid.first_panel(panel_block + 1);
        ++p) {
-    multiply_panel(run.layout, run.args.packed, p, {rows, count, &tap_offset}, sums,
+    multiply_panel(run.layout, run.args.packed, p, {rows, count, &tap_offset, wide}, sums,
                    run.layout.width());
     finish.columns = run.layout.panel_columns(p);
     finish.first_column = p * run.layout.width();
@@ -163,7 +167,9 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
         layout,
         cut_tasks(layout, p.m),
         static_cast<const std::byte*>(args.src),
-        args.src_stride * dtype_bytes(p.src_type)};
+        args.src_stride * dtype_bytes(p.src_type),
+        {}};
+  r.wide = WideRows::of(tiles, r.grid, p.k);
   if (widens(tiles, p)) {
     widen_source(tiles, p.src_type, r.src, r.src_stride_bytes, p.m, p.k,
                  reinterpret_cast<float*>(args.scratch.data()), pool);
@@ -174,7 +180,7 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
     run_row(r, args.scratch.data() + widened_bytes(tiles, p), pool);
     return;
   }
-  pool.run(r.grid.tasks(), [&](int64_t task, int) { run_task(r, task); });
+  pool.run(r.grid.tasks(), [&](int64_t task, int worker) { run_task(r, task, worker); });
 }
 
 const char* refuse_f32(const GemmProblem& p) {

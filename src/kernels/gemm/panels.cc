@@ -205,6 +205,32 @@ TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows) {
   return grid;
 }
 
+WideRows WideRows::of(const TileSet& tiles, const TaskGrid& grid, int64_t k) {
+  // Half of the second-level cache of the processors that have these tiles: beyond, each panel
+  // would fetch the rows from the third.
+  constexpr int64_t kMostBytes = 256 << 10;
+  WideRows wide;
+  if (tiles.wide == nullptr || grid.tasks() == 0) return wide;
+  const int64_t most_rows = ceil_div(grid.rows, grid.row_blocks);
+  const int64_t least_rows = grid.rows / grid.row_blocks;
+  const int64_t panels = ceil_div(grid.panels, grid.panel_blocks);
+  const int64_t stride = ceil_div(k, tiles.group) * tiles.group + 32;  // off a power of two
+  const int64_t bytes = round_up_64(most_rows * stride * 2);
+  if (panels < 2 || least_rows < tiles.wide->least_rows || bytes > kMostBytes) return wide;
+  return {tiles.wide, k, stride, bytes};
+}
+
+bool WideRows::widen(const void** rows, int64_t count, std::byte* scratch) const {
+  if (tiles == nullptr) return false;
+  auto* dst = reinterpret_cast<int16_t*>(scratch);
+  for (int64_t r = 0; r < count; ++r, dst += stride) {
+    tiles->widen(static_cast<const uint8_t*>(rows[r]), dst, k);
+    std::fill(dst + k, dst + stride, int16_t{0});  // a group is read whole
+    rows[r] = dst;
+  }
+  return true;
+}
+
 StoredType stored_type(DType type) {
   switch (type) {
     case DType::kBFloat16:
