@@ -52,6 +52,7 @@ class Fuser {
   void form_chain(int i);
   bool fits_chain(const Node& candidate, bool first) const;
   void form_tail(int i);
+  void join_attention(int i);
 
   void mark_unneeded();
   std::vector<std::string> reads(int i) const;
@@ -361,6 +362,16 @@ void Fuser::form_tail(int i) {
   fusion_.tails.emplace(i, TailGroup{next, *quantisation, node(next).outputs[0]});
 }
 
+void Fuser::join_attention(int i) {
+  const Node& layer = node(i);
+  if (layer.domain != "pare" || layer.op != "Attention" || layer.inputs.size() != 1) return;
+  if (sole_reader(layer.inputs[0]) != i) return;
+  const auto product = fusion_.products.find(index_.producer(layer.inputs[0]));
+  if (product == fusion_.products.end() || product->second.general) return;
+  const std::string& op = node(product->second.anchor).op;
+  product->second.feeds_attention = op == "MatMul" || op == "Gemm" || op == "MatMulInteger";
+}
+
 // --- What is left ---
 
 // Values that the step emitted at node i reads.
@@ -412,6 +423,7 @@ Fusion Fuser::run() {
     if (is_product(node(i))) form_product(i);
   }
   for (int i = 0; i < count; ++i) form_tail(i);
+  for (int i = 0; i < count && options_.join_attention; ++i) join_attention(i);
   for (int i = 0; i < count; ++i) form_chain(i);
   mark_unneeded();
   return std::move(fusion_);

@@ -45,6 +45,9 @@ struct ProductGroup {
   std::string dynamic_zero_point;
   // Both operands vary, or a Gemm's C is no bias: the product stands alone and runs as it is.
   bool general = false;
+  // An attention alone reads the result, as its queries, keys and values: both may run as one step,
+  // so nothing is emitted before the attention.
+  bool feeds_attention = false;
   std::string output;
 };
 
@@ -69,6 +72,7 @@ struct Fusion {
 struct FusionOptions {
   std::unordered_set<std::string> keep;  // values that must exist
   bool keep_all = false;
+  bool join_attention = false;  // sets ProductGroup::feeds_attention
 };
 
 Fusion plan_fusion(const Graph& graph, const Inference& inference, const FusionOptions& options);

@@ -41,11 +41,12 @@ Status lower_space_to_depth(Lowering& lowering, const Node& node);
 Status lower_constant_of_shape(Lowering& lowering, const Node& node);
 // lower_layers.cc
 Status lower_norm(Lowering& lowering, const Node& node);
-Status lower_attention(Lowering& lowering, const Node& node);
 Status lower_pool(Lowering& lowering, const Node& node);
 Status lower_reduce(Lowering& lowering, const Node& node);
 Status lower_arg_max(Lowering& lowering, const Node& node);
 Status lower_batch_norm(Lowering& lowering, const Node& node);
+// lower_attention.cc
+Status lower_attention(Lowering& lowering, const Node& node);
 // lower_product.cc
 Status lower_product(Lowering& lowering, const ProductGroup& group);
 

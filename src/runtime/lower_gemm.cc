@@ -111,7 +111,7 @@ Result<PackedLayer> choose_and_pack(Lowering& lowering, const std::string& name,
 
 }  // namespace
 
-Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
+Result<DenseLayer> prepare_dense(Lowering& lowering, const ProductGroup& group) {
   const Node& node = lowering.graph().nodes[static_cast<size_t>(group.anchor)];
   const std::string where = fmt::format("node '{}' ({})", node.name, node.op);
   const Shape& weights_shape = lowering.info(group.weights).shape;
@@ -165,40 +165,47 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
     return fmt::format("{}|{}|{}|{}|{}", group.weights, kernel.packing,
                        dtype_name(problem.weights_type), transposed, alpha);
   };
-  const auto layer =
-      choose_and_pack(lowering, node.name, problem, {key, load_weights, !transposed});
-  if (!layer.ok()) return layer.status().with_context(where);
-  const GemmKernel* kernel = layer->choice.kernel;
-  const Tensor& packed = layer->packed;
+  auto packed = choose_and_pack(lowering, node.name, problem, {key, load_weights, !transposed});
+  if (!packed.ok()) return packed.status().with_context(where);
   // Where there is AVX512_BF16 two packings of bfloat16 weights are in use, and the batch decides
   // which (what slices hand to the head is float32): the graph's own stay for the other.
   const bool either = problem.weights_type == DType::kBFloat16 &&
                       (isa_bits(lowering.kernels().cpu) & kIsaAvx512Bf16) != 0;
   if (!either) lowering.mark_packed(group.weights);
-  const View weights_view = lowering.stored_view(packed);
-  const View dst = lowering.allocate(problem.dst_type, out_shape);
-  Step step;
-  step.layer = describe(node, kernel->name, layer->choice.reason);
-  step.layer.operation =
+  LayerPlan plan = describe(node, packed->choice.kernel->name, packed->choice.reason);
+  plan.operation =
       fmt::format("{} {} -> {}", group_operation(lowering, group), problem.k, problem.n);
-  step.layer.macs =
-      saturating_product({problem.m, problem.n, problem.k}) / lowering.options().batch;
-  step.layer.weight_bytes = packed.byte_count();
-  step.layer.weight_density = problem.weight_density;
-  describe_work(step.layer, problem.weights_type, saturating_product({problem.n, problem.k}));
-  step.layer.kernels = able_kernels(gemm_kernels(), problem, lowering.kernels());
-  if (kernel->packing == std::string_view("columns")) step.layer.skips_zeros_of = group.source;
-  step.reads = {src.buffer, weights_view.buffer};
-  epilogue.add_reads(step.reads);
+  plan.macs = saturating_product({problem.m, problem.n, problem.k}) / lowering.options().batch;
+  plan.weight_bytes = packed->packed.byte_count();
+  plan.weight_density = problem.weight_density;
+  describe_work(plan, problem.weights_type, saturating_product({problem.n, problem.k}));
+  plan.kernels = able_kernels(gemm_kernels(), problem, lowering.kernels());
+  if (packed->choice.kernel->packing == std::string_view("columns")) {
+    plan.skips_zeros_of = group.source;
+  }
+  const View weights_view = lowering.stored_view(packed->packed);
+  return DenseLayer{problem,        std::move(packed->choice), src, weights_view, epilogue,
+                    std::move(plan)};
+}
+
+Status emit_dense(Lowering& lowering, const ProductGroup& group, const DenseLayer& layer) {
+  const GemmKernel* kernel = layer.choice.kernel;
+  const GemmProblem problem = layer.problem;
+  const View dst = lowering.allocate(problem.dst_type, lowering.info(group.output).shape);
+  Step step;
+  step.layer = layer.plan;
+  step.reads = {layer.src.buffer, layer.weights.buffer};
+  layer.epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   const int64_t kernel_scratch =
       round_up_64(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
-  step.scratch_bytes = kernel_scratch + epilogue.scratch_bytes();
-  step.run = [=](const StepContext& c) {
+  step.scratch_bytes = kernel_scratch + layer.epilogue.scratch_bytes();
+  step.run = [=, src = layer.src, weights = layer.weights,
+              epilogue = layer.epilogue](const StepContext& c) {
     GemmArgs args;
     args.src = c.data(src);
     args.src_stride = src.strides[0];
-    args.packed = c.data(weights_view);
+    args.packed = c.data(weights);
     args.dst = c.data(dst);
     args.dst_stride = problem.n;
     args.src_zero_point = epilogue.source_zero_point(c);
@@ -210,6 +217,11 @@ Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
   lowering.emit(std::move(step));
   lowering.bind(group.output, dst);
   return ok_status();
+}
+
+Status lower_gemm(Lowering& lowering, const ProductGroup& group) {
+  PARE_ASSIGN_OR_RETURN(const DenseLayer layer, prepare_dense(lowering, group));
+  return emit_dense(lowering, group, layer);
 }
 
 namespace {

@@ -9,7 +9,6 @@
 
 #include "base/numerals.h"
 #include "graph/window.h"
-#include "kernels/attention/attention.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
@@ -105,57 +104,6 @@ Status lower_norm(Lowering& lowering, const Node& node) {
     args.out_scale = rounding.scale;
     args.out_zero_point = rounding.zero_point;
     norm_run(*kernel, problem, args, c.pool());
-    return ok_status();
-  };
-  lowering.emit(std::move(step));
-  lowering.bind(output, dst);
-  return ok_status();
-}
-
-Status lower_attention(Lowering& lowering, const Node& node) {
-  const int64_t heads = node.int_attribute("num_heads", 1);
-  PARE_ASSIGN_OR_RETURN(const auto parts, attention_operands(lowering, node, DType::kFloat32));
-  const View& q = parts[0];
-  const View& k = parts[1];
-  const View& v = parts[2];
-  AttentionProblem problem;
-  problem.batch = q.shape[0];
-  problem.heads = heads;
-  problem.q_tokens = q.shape[1];
-  problem.kv_tokens = k.shape[1];
-  problem.qk_dim = q.shape[2] / heads;
-  problem.v_dim = v.shape[2] / heads;
-  problem.scale = node.float_attribute("scale", 1.0F);
-  const TailGroup* tail = lowering.tail(node);
-  const Quantisation rounding = tail == nullptr ? Quantisation() : tail->quantisation;
-  const std::string& output = tail == nullptr ? node.outputs[0] : tail->output;
-  problem.dst_type = lowering.info(output).type;
-  PARE_ASSIGN_OR_RETURN(const auto choice, choose_attention(problem, lowering.kernels()));
-  const View dst = lowering.allocate(problem.dst_type, lowering.info(output).shape);
-  const auto strides = [](const View& view, int64_t dim) {
-    return AttentionStrides{view.strides[0], view.strides[1], dim};
-  };
-  Step step;
-  step.layer = describe(node, choice.kernel->name, choice.reason);
-  step.layer.macs = saturating_product(
-      {heads, problem.q_tokens, problem.kv_tokens, problem.qk_dim + problem.v_dim});
-  step.reads = {q.buffer, k.buffer, v.buffer};
-  step.writes = {dst.buffer};
-  step.scratch_bytes = attention_scratch_bytes(*choice.kernel, problem, lowering.options().threads);
-  step.run = [=, kernel = choice.kernel](const StepContext& c) {
-    AttentionArgs args;
-    args.q = c.data<float>(q);
-    args.k = c.data<float>(k);
-    args.v = c.data<float>(v);
-    args.dst = c.data(dst);
-    args.q_strides = strides(q, problem.qk_dim);
-    args.k_strides = strides(k, problem.qk_dim);
-    args.v_strides = strides(v, problem.v_dim);
-    args.dst_strides = strides(dst, problem.v_dim);
-    args.out_scale = rounding.scale;
-    args.out_zero_point = rounding.zero_point;
-    args.scratch = c.scratch();
-    attention_run(*kernel, problem, args, c.pool());
     return ok_status();
   };
   lowering.emit(std::move(step));

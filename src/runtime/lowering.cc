@@ -97,6 +97,12 @@ const Node* Lowering::producer(const std::string& value) const {
   return i < 0 ? nullptr : &graph_.nodes[static_cast<size_t>(i)];
 }
 
+const ProductGroup* Lowering::projection(const Node& attention) const {
+  const auto it = fusion_.products.find(index_.producer(attention.inputs[0]));
+  const bool feeds = it != fusion_.products.end() && it->second.feeds_attention;
+  return feeds ? &it->second : nullptr;
+}
+
 const TailGroup* Lowering::tail(const Node& node) const {
   const auto it = fusion_.tails.find(static_cast<int>(&node - graph_.nodes.data()));
   return it == fusion_.tails.end() ? nullptr : &it->second;
@@ -306,6 +312,7 @@ Status Lowering::lower_node(size_t index) {
   const int i = static_cast<int>(index);
   const Node& node = graph_.nodes[index];
   if (auto it = fusion_.products.find(i); it != fusion_.products.end()) {
+    if (it->second.feeds_attention) return ok_status();  // lower_attention() takes it up
     return lower_product(*this, it->second);
   }
   if (auto it = fusion_.chains.find(i); it != fusion_.chains.end()) {

@@ -64,6 +64,7 @@ struct PlanOptions {
 
 struct ElementwiseProblem;
 struct Fusion;
+struct ProductGroup;
 struct TailGroup;
 
 class Lowering {
@@ -81,6 +82,8 @@ class Lowering {
   const ValueInfos& infos() const { return inference_.infos; }
   // The node that computes `value`, or nullptr.
   const Node* producer(const std::string& value) const;
+  // The product that runs with an attention (ProductGroup::feeds_attention), or nullptr.
+  const ProductGroup* projection(const Node& attention) const;
   // The quantisation that runs with a layer, or nullptr.
   const TailGroup* tail(const Node& node) const;
   const KernelRequest& kernels() const { return options_.kernels; }

@@ -25,6 +25,7 @@ Result<PlannedGraph> make_plan(const Graph& graph, const PlanOptions& options,
   FusionOptions fusion_options;
   fusion_options.keep.insert(options.keep.begin(), options.keep.end());
   fusion_options.keep_all = options.keep_all;
+  fusion_options.join_attention = true;
   const Fusion fusion = plan_fusion(graph, inference, fusion_options);
   Lowering lowering(graph, inference, fusion, options, weights);
   PlannedGraph planned;

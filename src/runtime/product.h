@@ -13,6 +13,7 @@
 #include "pare/status.h"
 
 #include "kernels/epilogue.h"
+#include "kernels/gemm/gemm.h"
 #include "runtime/fusion.h"
 #include "runtime/lowering.h"
 
@@ -124,6 +125,18 @@ Result<double> weight_density(Lowering& lowering, const std::string& name,
                               const WeightStore::Make& load);
 // Type in which a float result is stored: the session's, where every reader takes it.
 DType result_type(const Lowering& lowering, const ProductGroup& group);
+
+// A dense layer whose kernel is chosen and whose weights are packed: what lower_gemm() runs.
+struct DenseLayer {
+  GemmProblem problem;
+  Choice<GemmKernel> choice;
+  View src;      // [m, k]
+  View weights;  // packed
+  EpiloguePlan epilogue;
+  LayerPlan plan;
+};
+Result<DenseLayer> prepare_dense(Lowering& lowering, const ProductGroup& group);
+Status emit_dense(Lowering& lowering, const ProductGroup& group, const DenseLayer& layer);
 
 // lower_conv.cc, lower_gemm.cc
 Status lower_conv(Lowering& lowering, const ProductGroup& group);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/attention/projected.h"
 #include "kernels/attention/variants.h"
 
 namespace pare {
@@ -9,8 +10,18 @@ namespace {
 
 constexpr const AttentionKernel* kAttentionKernels[] = {
 #define PARE_ATTENTION_KERNEL(symbol) &symbol,
+#define PARE_PROJECTED_KERNEL(symbol)
 #include "kernels/attention/kernels.inc"
 #undef PARE_ATTENTION_KERNEL
+#undef PARE_PROJECTED_KERNEL
+};
+
+constexpr const ProjectedKernel* kProjectedKernels[] = {
+#define PARE_ATTENTION_KERNEL(symbol)
+#define PARE_PROJECTED_KERNEL(symbol) &symbol,
+#include "kernels/attention/kernels.inc"
+#undef PARE_ATTENTION_KERNEL
+#undef PARE_PROJECTED_KERNEL
 };
 
 }  // namespace
@@ -40,6 +51,30 @@ int64_t attention_scratch_bytes(const AttentionKernel& kernel, const AttentionPr
 
 void attention_run(const AttentionKernel& kernel, const AttentionProblem& problem,
                    const AttentionArgs& args, ThreadPool& pool) {
+  kernel.run(kernel, problem, args, pool);
+}
+
+std::span<const ProjectedKernel* const> projected_kernels() { return kProjectedKernels; }
+
+Result<Choice<ProjectedKernel>> choose_projected(const ProjectedProblem& p,
+                                                 const KernelRequest& request) {
+  const AttentionProblem& a = p.attention;
+  if (p.product.m != a.batch * a.q_tokens || p.product.n != a.heads * (2 * a.qk_dim + a.v_dim)) {
+    return invalid_argument(
+        fmt::format("projected attention: a product of {}x{} for {} images of {} tokens, {} heads "
+                    "of {} and {}",
+                    p.product.m, p.product.n, a.batch, a.q_tokens, a.heads, a.qk_dim, a.v_dim));
+  }
+  return choose_kernel("projected attention", projected_kernels(), p, request);
+}
+
+int64_t projected_scratch_bytes(const ProjectedKernel& kernel, const ProjectedProblem& problem,
+                                int threads) {
+  return kernel.scratch_bytes(kernel, problem, threads);
+}
+
+void projected_run(const ProjectedKernel& kernel, const ProjectedProblem& problem,
+                   const ProjectedArgs& args, ThreadPool& pool) {
   kernel.run(kernel, problem, args, pool);
 }
 

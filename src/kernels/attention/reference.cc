@@ -1,8 +1,10 @@
-// The formula of attention.h; sums in double.
+// The formulas of attention.h, sums in double, and of projected.h by the references of its parts.
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <vector>
 
+#include "base/cache_line.h"
 #include "kernels/attention/variants.h"
 #include "kernels/scalar.h"
 
@@ -52,8 +54,51 @@ void run(const AttentionKernel&, const AttentionProblem& p, const AttentionArgs&
   });
 }
 
+const GemmKernel& reference_product() { return *gemm_kernels().back(); }
+
+const char* refuse_projected(const ProjectedProblem& p) {
+  const bool plain = std::string_view(p.packing) == reference_product().packing;
+  return plain ? nullptr : "weights are packed for other kernels";
+}
+
+int64_t product_bytes(const ProjectedProblem& p) {
+  return round_up_64(p.product.m * p.product.n * 4);
+}
+
+int64_t projected_scratch(const ProjectedKernel&, const ProjectedProblem& p, int threads) {
+  return product_bytes(p) + gemm_scratch_bytes(reference_product(), p.product, threads);
+}
+
+void run_projected(const ProjectedKernel&, const ProjectedProblem& p, const ProjectedArgs& args,
+                   ThreadPool& pool) {
+  const AttentionProblem& a = p.attention;
+  auto* parts = reinterpret_cast<float*>(args.scratch.data());
+  GemmArgs product = args.product;
+  product.dst = parts;
+  product.dst_stride = p.product.n;
+  product.scratch = args.scratch.subspan(static_cast<size_t>(product_bytes(p)));
+  gemm_run(reference_product(), p.product, product, pool);
+  const AttentionStrides keys{a.q_tokens * p.product.n, p.product.n, a.qk_dim};
+  const AttentionStrides values{a.q_tokens * p.product.n, p.product.n, a.v_dim};
+  AttentionArgs its{parts,
+                    parts + a.heads * a.qk_dim,
+                    parts + 2 * a.heads * a.qk_dim,
+                    args.dst,
+                    keys,
+                    keys,
+                    values,
+                    args.dst_strides,
+                    args.out_scale,
+                    args.out_zero_point,
+                    {}};
+  run(attention_reference, a, its, pool);
+}
+
 }  // namespace
 
+const ProjectedKernel projected_reference = {"projected_reference", kIsaBaseline,
+                                             refuse_projected,      projected_scratch,
+                                             run_projected,         nullptr};
 const AttentionKernel attention_reference = {"attention_reference", kIsaBaseline, nullptr,
                                              scratch_bytes,         run,          nullptr};
 
