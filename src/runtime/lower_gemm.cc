@@ -188,30 +188,64 @@ Result<DenseLayer> prepare_dense(Lowering& lowering, const ProductGroup& group) 
                     std::move(plan)};
 }
 
+namespace {
+
+// A dense layer with its result's place, ready to run any of its rows.
+struct DenseRun {
+  GemmProblem problem;
+  const GemmKernel* kernel;
+  View src;
+  View weights;
+  View dst;
+  EpiloguePlan epilogue;
+
+  // Constants of the epilogue, then the kernel's own.
+  int64_t scratch_bytes(int64_t rows, int threads) const {
+    GemmProblem p = problem;
+    p.m = rows;
+    return round_up_64(epilogue.scratch_bytes()) +
+           round_up_64(gemm_scratch_bytes(*kernel, p, threads));
+  }
+
+  void run(const StepContext& c, int64_t first, int64_t count) const {
+    GemmProblem p = problem;
+    p.m = count;
+    GemmArgs args;
+    args.src = c.data(src) + first * src.strides[0] * dtype_bits(src.type) / 8;
+    args.src_stride = src.strides[0];
+    args.packed = c.data(weights);
+    args.dst = c.data(dst) + first * p.n * dtype_bits(dst.type) / 8;
+    args.dst_stride = p.n;
+    args.src_zero_point = epilogue.source_zero_point(c);
+    args.epilogue = epilogue.resolve(c, c.scratch().data(), p.n);
+    if (args.epilogue.residual != nullptr) args.epilogue.residual += first * p.n;
+    args.scratch = c.scratch().subspan(static_cast<size_t>(round_up_64(epilogue.scratch_bytes())));
+    gemm_run(*kernel, p, args, c.pool());
+  }
+};
+
+}  // namespace
+
 Status emit_dense(Lowering& lowering, const ProductGroup& group, const DenseLayer& layer) {
-  const GemmKernel* kernel = layer.choice.kernel;
-  const GemmProblem problem = layer.problem;
-  const View dst = lowering.allocate(problem.dst_type, lowering.info(group.output).shape);
+  const View dst = lowering.allocate(layer.problem.dst_type, lowering.info(group.output).shape);
+  const auto work = std::make_shared<const DenseRun>(DenseRun{
+      layer.problem, layer.choice.kernel, layer.src, layer.weights, dst, layer.epilogue});
+  const int64_t rows = layer.problem.m;
   Step step;
   step.layer = layer.plan;
   step.reads = {layer.src.buffer, layer.weights.buffer};
   layer.epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
-  const int64_t kernel_scratch =
-      round_up_64(gemm_scratch_bytes(*kernel, problem, lowering.options().threads));
-  step.scratch_bytes = kernel_scratch + layer.epilogue.scratch_bytes();
-  step.run = [=, src = layer.src, weights = layer.weights,
-              epilogue = layer.epilogue](const StepContext& c) {
-    GemmArgs args;
-    args.src = c.data(src);
-    args.src_stride = src.strides[0];
-    args.packed = c.data(weights);
-    args.dst = c.data(dst);
-    args.dst_stride = problem.n;
-    args.src_zero_point = epilogue.source_zero_point(c);
-    args.epilogue = epilogue.resolve(c, c.scratch().data() + kernel_scratch, problem.n);
-    args.scratch = c.scratch().first(static_cast<size_t>(kernel_scratch));
-    gemm_run(*kernel, problem, args, c.pool());
+  step.scratch_bytes = work->scratch_bytes(rows, lowering.options().threads);
+  step.run = [work, rows](const StepContext& c) {
+    work->run(c, 0, rows);
+    return ok_status();
+  };
+  step.by_rows.rows = rows;
+  step.by_rows.weight_bytes = layer.plan.weight_bytes;
+  step.by_rows.scratch_bytes = [work](int64_t count) { return work->scratch_bytes(count, 1); };
+  step.by_rows.run = [work](const StepContext& c, int64_t first, int64_t count) {
+    work->run(c, first, count);
     return ok_status();
   };
   lowering.emit(std::move(step));

@@ -95,17 +95,24 @@ Status lower_norm(Lowering& lowering, const Node& node) {
   const View dst = lowering.allocate(problem.dst_type, src.shape, order);
   step.layer = describe(node, choice.kernel->name, choice.reason);
   step.writes = {dst.buffer};
-  step.run = [=, kernel = choice.kernel](const StepContext& c) {
+  const auto run = [=, kernel = choice.kernel](const StepContext& c, int64_t first, int64_t count) {
+    NormProblem some = problem;
+    some.rows = count;
+    const int64_t at = first * problem.cols;
     NormArgs args;
-    args.src = c.data(src);
+    args.src = c.data(src) + at * dtype_bits(src.type) / 8;
     if (gamma.buffer >= 0) args.gamma = c.data<float>(gamma);
     if (beta.buffer >= 0) args.beta = c.data<float>(beta);
-    args.dst = c.data(dst);
+    args.dst = c.data(dst) + at * dtype_bits(dst.type) / 8;
     args.out_scale = rounding.scale;
     args.out_zero_point = rounding.zero_point;
-    norm_run(*kernel, problem, args, c.pool());
+    norm_run(*kernel, some, args, c.pool());
     return ok_status();
   };
+  step.run = [run, rows = problem.rows](const StepContext& c) { return run(c, 0, rows); };
+  step.by_rows.rows = problem.rows;
+  step.by_rows.scratch_bytes = [](int64_t) { return int64_t{0}; };
+  step.by_rows.run = run;
   lowering.emit(std::move(step));
   lowering.bind(output, dst);
   return ok_status();

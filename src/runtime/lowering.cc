@@ -12,6 +12,7 @@
 #include "runtime/lower.h"
 #include "runtime/memory_plan.h"
 #include "runtime/operator_kinds.h"
+#include "runtime/row_groups.h"
 
 namespace pare {
 
@@ -357,6 +358,7 @@ Result<Plan> Lowering::lower() {
     if (written && (options_.keep_all || !kept_.empty())) PARE_RETURN_IF_ERROR(add_taps(node));
   }
   PARE_RETURN_IF_ERROR(finish());
+  form_row_groups(plan_, options_.threads);
   plan_memory(plan_);
   return std::move(plan_);
 }

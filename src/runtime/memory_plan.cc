@@ -22,9 +22,17 @@ void set_lifetimes(Plan& plan) {
   };
   const int end = static_cast<int>(plan.steps.size());
   for (const View& v : plan.inputs) touch(v.buffer, -1);
-  for (int i = 0; i < end; ++i) {
-    for (int b : plan.steps[static_cast<size_t>(i)].reads) touch(b, i);
-    for (int b : plan.steps[static_cast<size_t>(i)].writes) touch(b, i);
+  // Blocks of rows are at different steps of a group at the same time.
+  const auto touch_step = [&](int i, int when) {
+    for (int b : plan.steps[static_cast<size_t>(i)].reads) touch(b, when);
+    for (int b : plan.steps[static_cast<size_t>(i)].writes) touch(b, when);
+  };
+  for (int i = 0; i < end; ++i) touch_step(i, i);
+  for (const RowGroup& group : plan.row_groups) {
+    for (int i = group.first; i < group.last; ++i) {
+      touch_step(i, group.first);
+      touch_step(i, group.last - 1);
+    }
   }
   for (const View& v : plan.outputs) touch(v.buffer, end);
   for (const Tap& t : plan.taps) touch(t.view.buffer, t.after_step);
@@ -64,6 +72,9 @@ void plan_memory(Plan& plan) {
   plan.scratch_bytes = 0;
   for (const Step& s : plan.steps)
     plan.scratch_bytes = std::max(plan.scratch_bytes, s.scratch_bytes);
+  for (const RowGroup& g : plan.row_groups) {
+    plan.scratch_bytes = std::max(plan.scratch_bytes, g.threads * g.scratch_bytes);
+  }
 }
 
 }  // namespace pare

@@ -14,7 +14,8 @@
 namespace pare {
 
 // Sets first and last of every buffer from the steps, inputs, outputs and taps, then the offsets
-// and plan.arena_bytes; plan.scratch_bytes becomes the largest of the steps'.
+// and plan.arena_bytes; plan.scratch_bytes becomes the largest of the steps' and
+// of the row groups'.
 void plan_memory(Plan& plan);
 
 }  // namespace pare

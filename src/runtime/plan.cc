@@ -116,6 +116,36 @@ Status PlanRunner::show_taps(
   return ok_status();
 }
 
+Status PlanRunner::run_group(const RowGroup& group, ThreadPool& pool, double* times_us) {
+  using Clock = std::chrono::steady_clock;
+  const auto count = static_cast<size_t>(group.last - group.first);
+  const auto threads = static_cast<size_t>(pool.threads());
+  const auto scratch_bytes = static_cast<size_t>(group.scratch_bytes);
+  std::byte* scratch = scratch_.mutable_data();
+  std::vector<Status> statuses(threads);
+  std::vector<double> times(times_us == nullptr ? 0 : threads * count);
+  pool.run(group.blocks, [&](int64_t block, int worker) {
+    const auto w = static_cast<size_t>(worker);
+    const StepContext context(bases_, {scratch + w * scratch_bytes, scratch_bytes}, inline_pool_);
+    const int64_t first = group.first_row(block);
+    auto before = times_us != nullptr ? Clock::now() : Clock::time_point();
+    for (size_t s = 0; s < count; ++s) {
+      const Step& step = plan_->steps[static_cast<size_t>(group.first) + s];
+      Status status = step.by_rows.run(context, first, group.first_row(block + 1) - first);
+      if (!status.ok()) statuses[w] = status.with_context("node '" + step.layer.name + "'");
+      if (times_us == nullptr) continue;
+      const auto now = Clock::now();
+      times[w * count + s] += std::chrono::duration<double, std::micro>(now - before).count();
+      before = now;
+    }
+  });
+  for (Status& status : statuses) PARE_RETURN_IF_ERROR(std::move(status));
+  for (size_t i = 0; i < times.size(); ++i) {
+    times_us[i % count] += times[i] / static_cast<double>(threads);
+  }
+  return ok_status();
+}
+
 Status PlanRunner::run(ThreadPool& pool,
                        const std::function<Status(const std::string&, const Tensor&)>& show,
                        std::vector<double>* times_us) {
@@ -124,8 +154,17 @@ Status PlanRunner::run(ThreadPool& pool,
       bases_, {scratch_.mutable_data(), static_cast<size_t>(plan_->scratch_bytes)}, pool);
   if (times_us != nullptr) times_us->resize(plan_->steps.size());
   size_t tap = 0;
+  auto group = plan_->row_groups.begin();
   PARE_RETURN_IF_ERROR(show_taps(tap, -1, show));
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    if (group != plan_->row_groups.end() && static_cast<size_t>(group->first) == i) {
+      double* its_times = times_us == nullptr ? nullptr : times_us->data() + i;
+      PARE_RETURN_IF_ERROR(run_group(*group, pool, its_times));
+      i = static_cast<size_t>(group->last) - 1;
+      ++group;
+      if (tap < plan_->taps.size()) PARE_RETURN_IF_ERROR(show_taps(tap, static_cast<int>(i), show));
+      continue;
+    }
     const auto begin = times_us != nullptr ? Clock::now() : Clock::time_point();
     if (Status status = plan_->steps[i].run(context); !status.ok()) {
       return status.with_context("node '" + plan_->steps[i].layer.name + "'");

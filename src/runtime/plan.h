@@ -76,12 +76,35 @@ class StepContext {
   ThreadPool& pool_;
 };
 
+// How a step runs a part of its rows, where each depends on the same row of its inputs alone
+// (row_groups.h).
+struct RowWork {
+  int64_t rows = 0;          // 0: it does not
+  int64_t weight_bytes = 0;  // read for every block of rows
+  // Of one thread for a block of so many rows.
+  std::function<int64_t(int64_t count)> scratch_bytes;
+  std::function<Status(const StepContext&, int64_t first, int64_t count)> run;
+};
+
 struct Step {
   LayerPlan layer;
   std::vector<int> reads;  // buffers
   std::vector<int> writes;
   int64_t scratch_bytes = 0;
   std::function<Status(const StepContext&)> run;
+  RowWork by_rows;
+};
+
+// Steps first … last - 1 run as one: each block of rows passes through all of them in one task.
+struct RowGroup {
+  int first = 0;
+  int last = 0;
+  int64_t rows = 0;
+  int64_t blocks = 0;
+  int threads = 1;
+  int64_t scratch_bytes = 0;  // of each thread
+
+  int64_t first_row(int64_t block) const { return rows * block / blocks; }
 };
 
 // A value to be shown after a step (Executor).
@@ -94,6 +117,7 @@ struct Tap {
 struct Plan {
   int64_t batch = 0;
   std::vector<Step> steps;
+  std::vector<RowGroup> row_groups;  // ascending, apart
   std::vector<Buffer> buffers;
   std::vector<View> inputs;   // dense, in the order of graph.inputs
   std::vector<View> outputs;  // dense, in the order of graph.outputs
@@ -121,6 +145,8 @@ class PlanRunner {
  private:
   explicit PlanRunner(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
   std::byte* pointer(const View& view) const;
+  // Microseconds of each of the group's steps are added to `times_us` unless it is null.
+  Status run_group(const RowGroup& group, ThreadPool& pool, double* times_us);
   Status show_taps(size_t& next, int step,
                    const std::function<Status(const std::string&, const Tensor&)>& show) const;
 
@@ -128,6 +154,7 @@ class PlanRunner {
   Tensor arena_;
   Tensor scratch_;
   std::vector<std::byte*> bases_;
+  ThreadPool inline_pool_{1};  // what a block of rows runs in: its own thread
 };
 
 }  // namespace pare

@@ -10,11 +10,22 @@ namespace {
 
 constexpr int kParts = 16 / V::kLanes;
 
-// Lanes of part `part` of the block at c that belong to a row of `cols`: 0 … V::kLanes.
-inline int64_t lanes_at(int64_t c, int part, int64_t cols) {
-  const int64_t left = cols - c - part * V::kLanes;
-  if (left <= 0) return 0;
-  return left < V::kLanes ? left : V::kLanes;
+// f(column, part, lanes) for each vector of a row, block by block; lanes is V::kLanes for all but
+// the last ones.
+template <typename F>
+inline void each_vector(int64_t cols, F&& f) {
+  int64_t c = 0;
+  for (; c + 16 <= cols; c += 16) {
+    for (int part = 0; part < kParts; ++part) f(c + part * V::kLanes, part, V::kLanes);
+  }
+  for (int part = 0; c < cols; ++part, c += V::kLanes) {
+    f(c, part, cols - c < V::kLanes ? cols - c : V::kLanes);
+  }
+}
+
+// v where lanes belong to the row, `other` beyond.
+inline V::F within(V::F v, V::F other, int64_t n) {
+  return n == V::kLanes ? v : V::first_or(v, other, n);
 }
 
 // The sum over the row of term(vector, lanes), where lanes beyond the row count as zero.
@@ -22,15 +33,10 @@ template <typename Term>
 inline float sum_row(const NormRowArgs& a, Term&& term) {
   V::F sums[kParts];
   for (int part = 0; part < kParts; ++part) sums[part] = V::zero();
-  for (int64_t c = 0; c < a.cols; c += 16) {
-    for (int part = 0; part < kParts; ++part) {
-      const int64_t n = lanes_at(c, part, a.cols);
-      if (n == 0) break;
-      const V::F x = load_typed(a.src_type, a.src, a.first + c + part * V::kLanes, n);
-      const V::F t = term(x);
-      sums[part] = V::add(sums[part], n == V::kLanes ? t : V::first_or(t, V::zero(), n));
-    }
-  }
+  each_vector(a.cols, [&](int64_t c, int part, int64_t n) {
+    const V::F x = load_typed(a.src_type, a.src, a.first + c, n);
+    sums[part] = V::add(sums[part], within(term(x), V::zero(), n));
+  });
   return V::sum_of_16(sums);
 }
 
@@ -38,25 +44,20 @@ inline float max_row(const NormRowArgs& a) {
   const V::F lowest = V::set(-__builtin_inff());
   V::F most[kParts];
   for (int part = 0; part < kParts; ++part) most[part] = lowest;
-  for (int64_t c = 0; c < a.cols; c += 16) {
-    for (int part = 0; part < kParts; ++part) {
-      const int64_t n = lanes_at(c, part, a.cols);
-      if (n == 0) break;
-      const V::F x = load_typed(a.src_type, a.src, a.first + c + part * V::kLanes, n);
-      most[part] = V::max(most[part], V::first_or(x, lowest, n));
-    }
-  }
+  each_vector(a.cols, [&](int64_t c, int part, int64_t n) {
+    const V::F x = load_typed(a.src_type, a.src, a.first + c, n);
+    most[part] = V::max(most[part], within(x, lowest, n));
+  });
   return V::max_of_16(most);
 }
 
 // dst = result(vector, column, lanes) for the whole row.
 template <typename Result>
 inline void map_row(const NormRowArgs& a, Result&& result) {
-  for (int64_t c = 0; c < a.cols; c += V::kLanes) {
-    const int64_t n = a.cols - c < V::kLanes ? a.cols - c : V::kLanes;
+  each_vector(a.cols, [&](int64_t c, int, int64_t n) {
     const V::F x = load_typed(a.src_type, a.src, a.first + c, n);
     store_typed(a.dst_type, a.dst, a.first + c, result(x, c, n), n, a.rounding);
-  }
+  });
 }
 
 void layer_norm_row(const NormRowArgs& a) {
@@ -93,16 +94,31 @@ void log_softmax_row(const NormRowArgs& a) {
   map_row(a, [&](V::F x, int64_t, int64_t) { return V::sub(V::sub(x, most), logarithm); });
 }
 
+// Three passes over the row: scale and largest, powers and their sum, shares.
 void scaled_softmax_row(float* scores, int64_t cols, float scale) {
-  const NormRowArgs a{
-      scores, scores, 0, cols, 0.0F, nullptr, nullptr, StoredType::kFloat32, StoredType::kFloat32,
-      {}};
   const V::F factor = V::set(scale);
-  map_row(a, [&](V::F x, int64_t, int64_t) { return V::mul(x, factor); });
-  const V::F most = V::set(max_row(a));
-  map_row(a, [&](V::F x, int64_t, int64_t) { return shifted_exp(x, most); });
-  const V::F share = V::set(1.0F / sum_row(a, [](V::F x) { return x; }));
-  map_row(a, [&](V::F x, int64_t, int64_t) { return V::mul(x, share); });
+  const V::F lowest = V::set(-__builtin_inff());
+  V::F most_of[kParts];
+  V::F sums[kParts];
+  for (int part = 0; part < kParts; ++part) {
+    most_of[part] = lowest;
+    sums[part] = V::zero();
+  }
+  each_vector(cols, [&](int64_t c, int part, int64_t n) {
+    const V::F x = V::mul(V::load_n(scores + c, n), factor);
+    V::store_n(scores + c, x, n);
+    most_of[part] = V::max(most_of[part], within(x, lowest, n));
+  });
+  const V::F most = V::set(V::max_of_16(most_of));
+  each_vector(cols, [&](int64_t c, int part, int64_t n) {
+    const V::F power = shifted_exp(V::load_n(scores + c, n), most);
+    V::store_n(scores + c, power, n);
+    sums[part] = V::add(sums[part], within(power, V::zero(), n));
+  });
+  const V::F share = V::set(1.0F / V::sum_of_16(sums));
+  each_vector(cols, [&](int64_t c, int, int64_t n) {
+    V::store_n(scores + c, V::mul(V::load_n(scores + c, n), share), n);
+  });
 }
 
 }  // namespace
