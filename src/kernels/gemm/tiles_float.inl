@@ -38,6 +38,7 @@ void float_tile(const TileArgs& t) {
     const int64_t end = at + t.k * 4;
     for (; at < end; at += 4) {
       V::F w[N];
+      __builtin_prefetch(reinterpret_cast<const char*>(panel) + 1024);
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) w[n] = Weights::load(panel + n * V::kLanes);
       panel += N * V::kLanes;
