@@ -119,8 +119,8 @@ Status emit_projected(Lowering& lowering, const Node& node, const ProjectedProbl
   step.reads = {product.src.buffer, product.weights.buffer};
   product.epilogue.add_reads(step.reads);
   step.writes = {target.dst.buffer};
-  const int64_t kernel_scratch = round_up_64(
-      projected_scratch_bytes(*choice.kernel, problem, lowering.options().threads));
+  const int64_t kernel_scratch =
+      round_up_64(projected_scratch_bytes(*choice.kernel, problem, lowering.options().threads));
   step.scratch_bytes = kernel_scratch + product.epilogue.scratch_bytes();
   step.run = [=, kernel = choice.kernel, src = product.src, weights = product.weights,
               epilogue = product.epilogue](const StepContext& c) {

@@ -228,8 +228,8 @@ struct DenseRun {
 
 Status emit_dense(Lowering& lowering, const ProductGroup& group, const DenseLayer& layer) {
   const View dst = lowering.allocate(layer.problem.dst_type, lowering.info(group.output).shape);
-  const auto work = std::make_shared<const DenseRun>(DenseRun{
-      layer.problem, layer.choice.kernel, layer.src, layer.weights, dst, layer.epilogue});
+  const auto work = std::make_shared<const DenseRun>(
+      DenseRun{layer.problem, layer.choice.kernel, layer.src, layer.weights, dst, layer.epilogue});
   const int64_t rows = layer.problem.m;
   Step step;
   step.layer = layer.plan;

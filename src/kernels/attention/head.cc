@@ -19,10 +19,6 @@ HeadLayout HeadLayout::of(const TileSet& tiles, const AttentionProblem& p) {
 
 void attend(const HeadTiles& t, const HeadLayout& layout, const AttentionProblem& p,
             const Head& head) {
-  const std::byte* keys = head.memory;
-  const std::byte* values = keys + layout.keys_bytes();
-  auto* scores = reinterpret_cast<float*>(head.memory + layout.keys_bytes() +
-                                          layout.values_bytes());
   alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
   const void* rows[kMaxBlockRows];
   const int64_t tap_offset = 0;
@@ -33,17 +29,17 @@ void attend(const HeadTiles& t, const HeadLayout& layout, const AttentionProblem
     const int64_t count = std::min(kMaxBlockRows, p.q_tokens - first);
     for (int64_t i = 0; i < count; ++i) rows[i] = head.q + (first + i) * head.q_stride;
     for (int64_t panel = 0; panel < layout.keys.panels(); ++panel) {
-      multiply_panel(layout.keys, keys, panel, {rows, count, &tap_offset},
-                     scores + panel * layout.keys.width(), layout.scores_stride);
+      multiply_panel(layout.keys, head.keys, panel, {rows, count, &tap_offset},
+                     head.scores + panel * layout.keys.width(), layout.scores_stride);
     }
     for (int64_t i = 0; i < count; ++i) {
-      float* row = scores + i * layout.scores_stride;
+      float* row = head.scores + i * layout.scores_stride;
       t.rows->scaled_softmax(row, p.kv_tokens, p.scale);
       rows[i] = row;
     }
     for (int64_t panel = 0; panel < layout.values.panels(); ++panel) {
       const int64_t width = layout.values.width();
-      multiply_panel(layout.values, values, panel, {rows, count, &tap_offset}, sums, width);
+      multiply_panel(layout.values, head.values, panel, {rows, count, &tap_offset}, sums, width);
       t.tiles->finish({sums, width, count, layout.values.panel_columns(panel), &rounding, first,
                        panel * width, stored_type(p.dst_type), head.dst, head.dst_stride});
     }

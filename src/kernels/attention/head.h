@@ -17,7 +17,7 @@ struct HeadTiles {
   const NormRows* rows;
 };
 
-// A worker's memory for one head: panels of keys and of values, scores of one block of queries.
+// The memory for one head: panels of keys and of values, scores of one block of queries.
 struct HeadLayout {
   PanelLayout keys;
   PanelLayout values;
@@ -26,17 +26,16 @@ struct HeadLayout {
   static HeadLayout of(const TileSet& tiles, const AttentionProblem& problem);
   int64_t keys_bytes() const { return round_up_64(keys.bytes()); }
   int64_t values_bytes() const { return round_up_64(values.bytes()); }
-  int64_t bytes() const {
-    return keys_bytes() + values_bytes() + kMaxBlockRows * scores_stride * 4;
-  }
+  int64_t scores_bytes() const { return kMaxBlockRows * scores_stride * 4; }
 };
 
 struct Head {
   const float* q = nullptr;
-  int64_t q_stride = 0;  // elements from token to token
-  // HeadLayout::bytes(): keys and values packed, then memory for scores; 64-byte aligned.
-  std::byte* memory = nullptr;
-  void* dst = nullptr;  // of this head's first token
+  int64_t q_stride = 0;             // elements from token to token
+  const std::byte* keys = nullptr;  // packed; 64-byte aligned, as what follows
+  const std::byte* values = nullptr;
+  float* scores = nullptr;  // scratch
+  void* dst = nullptr;      // of this head's first token
   int64_t dst_stride = 0;
   float out_scale = 1.0F;
   int32_t out_zero_point = 0;

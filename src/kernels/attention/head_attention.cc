@@ -12,8 +12,12 @@ const HeadTiles& tiles_of(const AttentionKernel& kernel) {
   return *static_cast<const HeadTiles*>(kernel.tiles);
 }
 
+int64_t worker_bytes(const HeadLayout& l) {
+  return l.keys_bytes() + l.values_bytes() + l.scores_bytes();
+}
+
 int64_t scratch_bytes(const AttentionKernel& kernel, const AttentionProblem& p, int threads) {
-  return threads * HeadLayout::of(*tiles_of(kernel).tiles, p).bytes();
+  return threads * worker_bytes(HeadLayout::of(*tiles_of(kernel).tiles, p));
 }
 
 int64_t at(const AttentionStrides& s, int64_t b, int64_t head) {
@@ -27,14 +31,16 @@ void run(const AttentionKernel& kernel, const AttentionProblem& p, const Attenti
   pool.run(p.batch * p.heads, [&](int64_t task, int worker) {
     const int64_t b = task / p.heads;
     const int64_t h = task % p.heads;
-    std::byte* memory = args.scratch.data() + worker * layout.bytes();
-    pack_floats(layout.keys, args.k + at(args.k_strides, b, h), args.k_strides.token, true, memory);
+    std::byte* keys = args.scratch.data() + worker * worker_bytes(layout);
+    std::byte* values = keys + layout.keys_bytes();
+    auto* scores = reinterpret_cast<float*>(values + layout.values_bytes());
+    pack_floats(layout.keys, args.k + at(args.k_strides, b, h), args.k_strides.token, true, keys);
     pack_floats(layout.values, args.v + at(args.v_strides, b, h), args.v_strides.token, false,
-                memory + layout.keys_bytes());
-    auto* dst = static_cast<std::byte*>(args.dst) +
-                at(args.dst_strides, b, h) * dtype_bytes(p.dst_type);
+                values);
+    auto* dst =
+        static_cast<std::byte*>(args.dst) + at(args.dst_strides, b, h) * dtype_bytes(p.dst_type);
     attend(tiles, layout, p,
-           {args.q + at(args.q_strides, b, h), args.q_strides.token, memory, dst,
+           {args.q + at(args.q_strides, b, h), args.q_strides.token, keys, values, scores, dst,
             args.dst_strides.token, args.out_scale, args.out_zero_point});
   });
 }

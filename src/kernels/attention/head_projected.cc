@@ -1,4 +1,4 @@
-// Projected attention on panels: product and attention of one head and one image at a time, the
+// Projected attention on panels: product and attention of one head of a few images at a time, the
 // images of a head one after the other, so that its columns of the weights stay in the cache.
 #include <algorithm>
 #include <string_view>
@@ -35,24 +35,45 @@ const char* refuse(const ProjectedProblem& p) {
   return whole ? nullptr : "heads are not whole panels";
 }
 
-// A worker's memory: the rows of one block in sixteen bits where the tiles want them, queries, keys
-// by token, what attend() reads.
+// The images whose rows a task multiplies by a head's columns together: as many as one block of
+// rows holds, while the threads have tasks enough. Weights then come to the tiles once for them
+// all.
+int64_t images_in_task(const AttentionProblem& a, int threads) {
+  const int64_t most = std::clamp<int64_t>(kMaxBlockRows / std::max<int64_t>(1, a.q_tokens), 1,
+                                           std::max<int64_t>(1, a.batch));
+  const int64_t enough = threads == 1 ? 1 : 4 * threads;
+  int64_t images = most;
+  while (images > 1 && a.heads * (a.batch / images) < enough) --images;
+  const int64_t groups = (a.batch + images - 1) / images;
+  return groups == 0 ? 1 : (a.batch + groups - 1) / groups;
+}
+
+// A worker's memory, one after the other: the rows of one block in sixteen bits where the tiles
+// want them; queries, keys by token and panels of values of a task's images; what attend() reads of
+// one.
 struct Layout {
   PanelLayout product;
-  TaskGrid blocks;  // of one image's rows
+  int64_t images = 1;  // of a task
+  TaskGrid blocks;     // of a task's rows: one, unless one image has more
   WideRows wide;
   HeadLayout head;
-  int64_t rows_bytes = 0;  // of queries, and of keys
+  int64_t rows_bytes = 0;  // of an image's queries, and of its keys
 
-  int64_t bytes() const { return wide.bytes + 2 * rows_bytes + head.bytes(); }
+  int64_t queries() const { return wide.bytes; }
+  int64_t keys() const { return queries() + images * rows_bytes; }
+  int64_t values() const { return keys() + images * rows_bytes; }
+  int64_t packed_keys() const { return values() + images * head.values_bytes(); }
+  int64_t scores() const { return packed_keys() + head.keys_bytes(); }
+  int64_t bytes() const { return scores() + head.scores_bytes(); }
 };
 
-Layout layout_of(const ProjectedTiles& t, const ProjectedProblem& p) {
+Layout layout_of(const ProjectedTiles& t, const ProjectedProblem& p, int threads) {
   const AttentionProblem& a = p.attention;
   Layout l;
   l.product = {t.product, p.product.n, 1, p.product.k};
-  l.blocks.rows = a.q_tokens;
-  l.blocks.row_blocks = (a.q_tokens + kMaxBlockRows - 1) / kMaxBlockRows;
+  l.images = images_in_task(a, threads);
+  l.blocks.rows = l.images * a.q_tokens;
+  l.blocks.row_blocks = (l.blocks.rows + kMaxBlockRows - 1) / kMaxBlockRows;
   l.blocks.panels = (2 * a.qk_dim + a.v_dim) / l.product.width();
   l.blocks.panel_blocks = 1;
   l.wide = WideRows::of(*t.product, l.blocks, p.product.k);
@@ -61,19 +82,21 @@ Layout layout_of(const ProjectedTiles& t, const ProjectedProblem& p) {
   return l;
 }
 
-// Where the columns of one product for one head go: `columns` from `first` on into `dst`, whose
-// panel p begins `panel_step` elements after panel p - 1.
+// Where the columns of a product for one head go: `columns` from `first` on into `dst`, whose panel
+// p begins `panel_step` elements after panel p - 1, each image `image_bytes` after the one before.
 struct Part {
   int64_t first = 0;
   int64_t columns = 0;
-  float* dst = nullptr;
+  std::byte* dst = nullptr;
   int64_t dst_stride = 0;
   int64_t panel_step = 0;
+  int64_t image_bytes = 0;
 };
 
-// The rows of one block times the columns of a part.
-void project(const Layout& l, const GemmArgs& args, const PanelRows& rows, int64_t first_row,
-             const Part& part) {
+// Rows first … first + rows.count - 1 of a task's images, of `tokens` rows each, times the columns
+// of a part.
+void project(const Layout& l, const GemmArgs& args, const PanelRows& rows, int64_t first,
+             int64_t tokens, const Part& part) {
   alignas(64) float sums[kMaxBlockRows * kMaxTileVectors * 16];
   const int64_t width = l.product.width();
   for (int64_t c = 0; c < part.columns; c += width) {
@@ -83,43 +106,61 @@ void project(const Layout& l, const GemmArgs& args, const PanelRows& rows, int64
     if (epilogue.bias != nullptr) epilogue.bias += column;
     if (epilogue.int_bias != nullptr) epilogue.int_bias += column;
     if (epilogue.multiplier != nullptr) epilogue.multiplier += column;
-    l.product.tiles->finish({sums, width, rows.count, width, &epilogue, first_row, 0,
-                             StoredType::kFloat32, part.dst + c / width * part.panel_step,
-                             part.dst_stride});
+    for (int64_t r = 0; r < rows.count;) {
+      const int64_t image = (first + r) / tokens;
+      const int64_t token = (first + r) % tokens;
+      const int64_t count = std::min(rows.count - r, tokens - token);
+      auto* dst = reinterpret_cast<float*>(part.dst + image * part.image_bytes);
+      l.product.tiles->finish({sums + r * width, width, count, width, &epilogue, token, 0,
+                               StoredType::kFloat32, dst + c / width * part.panel_step,
+                               part.dst_stride});
+      r += count;
+    }
+  }
+}
+
+// Queries, keys and values of head h for `images` images from b on.
+void project_head(const Layout& l, const ProjectedProblem& p, const GemmArgs& args, int64_t b,
+                  int64_t images, int64_t h, std::byte* memory) {
+  const AttentionProblem& a = p.attention;
+  const int64_t width = l.product.width();
+  const int64_t qk = a.qk_dim;
+  const Part parts[] = {{h * qk, qk, memory + l.queries(), qk, width, l.rows_bytes},
+                        {(a.heads + h) * qk, qk, memory + l.keys(), qk, width, l.rows_bytes},
+                        {2 * a.heads * qk + h * a.v_dim, a.v_dim, memory + l.values(), width,
+                         width * a.kv_tokens, l.head.values_bytes()}};
+  const int64_t row_bytes = args.src_stride * dtype_bytes(p.product.src_type);
+  const auto* src = static_cast<const std::byte*>(args.src) + b * a.q_tokens * row_bytes;
+  const int64_t tap_offset = 0;
+  const void* rows[kMaxBlockRows];
+  const int64_t all = images * a.q_tokens;  // fewer than a block's for the last images
+  for (int64_t block = 0; block < l.blocks.row_blocks; ++block) {
+    const int64_t first = l.blocks.first_row(block);
+    const int64_t count = std::min(all, l.blocks.first_row(block + 1)) - first;
+    for (int64_t r = 0; r < count; ++r) rows[r] = src + (first + r) * row_bytes;
+    const bool wide = l.wide.widen(rows, count, memory);
+    for (const Part& part : parts) {
+      project(l, args, {rows, count, &tap_offset, wide}, first, a.q_tokens, part);
+    }
   }
 }
 
 void run_head(const ProjectedTiles& t, const Layout& l, const ProjectedProblem& p,
               const ProjectedArgs& args, int64_t b, int64_t h, std::byte* memory) {
   const AttentionProblem& a = p.attention;
-  auto* q = reinterpret_cast<float*>(memory + l.wide.bytes);
-  auto* k = reinterpret_cast<float*>(memory + l.wide.bytes + l.rows_bytes);
-  std::byte* head = memory + l.wide.bytes + 2 * l.rows_bytes;
-  auto* values = reinterpret_cast<float*>(head + l.head.keys_bytes());
-  const int64_t width = l.product.width();
-  const int64_t value_width = l.head.values.width();
-  const Part parts[] = {
-      {h * a.qk_dim, a.qk_dim, q, a.qk_dim, width},
-      {(a.heads + h) * a.qk_dim, a.qk_dim, k, a.qk_dim, width},
-      {2 * a.heads * a.qk_dim + h * a.v_dim, a.v_dim, values, value_width, width * a.kv_tokens}};
-  const int64_t row_bytes = args.product.src_stride * dtype_bytes(p.product.src_type);
-  const auto* src = static_cast<const std::byte*>(args.product.src) + b * a.q_tokens * row_bytes;
-  const int64_t tap_offset = 0;
-  const void* rows[kMaxBlockRows];
-  for (int64_t block = 0; block < l.blocks.row_blocks; ++block) {
-    const int64_t first = l.blocks.first_row(block);
-    const int64_t count = l.blocks.first_row(block + 1) - first;
-    for (int64_t r = 0; r < count; ++r) rows[r] = src + (first + r) * row_bytes;
-    const bool wide = l.wide.widen(rows, count, memory);
-    for (const Part& part : parts) {
-      project(l, args.product, {rows, count, &tap_offset, wide}, first, part);
-    }
+  const int64_t images = std::min(l.images, a.batch - b);
+  project_head(l, p, args.product, b, images, h, memory);
+  for (int64_t i = 0; i < images; ++i) {
+    const auto* q = reinterpret_cast<const float*>(memory + l.queries() + i * l.rows_bytes);
+    const auto* k = reinterpret_cast<const float*>(memory + l.keys() + i * l.rows_bytes);
+    pack_floats(l.head.keys, k, a.qk_dim, true, memory + l.packed_keys());
+    const int64_t at = (b + i) * args.dst_strides.batch + h * args.dst_strides.head;
+    attend(*t.head, l.head, a,
+           {q, a.qk_dim, memory + l.packed_keys(), memory + l.values() + i * l.head.values_bytes(),
+            reinterpret_cast<float*>(memory + l.scores()),
+            static_cast<std::byte*>(args.dst) + at * dtype_bytes(a.dst_type),
+            args.dst_strides.token, args.out_scale, args.out_zero_point});
   }
-  pack_floats(l.head.keys, k, a.qk_dim, true, head);
-  auto* dst = static_cast<std::byte*>(args.dst) +
-              (b * args.dst_strides.batch + h * args.dst_strides.head) * dtype_bytes(a.dst_type);
-  attend(*t.head, l.head, a,
-         {q, a.qk_dim, head, dst, args.dst_strides.token, args.out_scale, args.out_zero_point});
 }
 
 const ProjectedTiles& tiles_of(const ProjectedKernel& kernel) {
@@ -127,16 +168,16 @@ const ProjectedTiles& tiles_of(const ProjectedKernel& kernel) {
 }
 
 int64_t scratch_bytes(const ProjectedKernel& kernel, const ProjectedProblem& p, int threads) {
-  return threads * layout_of(tiles_of(kernel), p).bytes();
+  return threads * layout_of(tiles_of(kernel), p, threads).bytes();
 }
 
 void run(const ProjectedKernel& kernel, const ProjectedProblem& p, const ProjectedArgs& args,
          ThreadPool& pool) {
   const ProjectedTiles& tiles = tiles_of(kernel);
-  const Layout layout = layout_of(tiles, p);
-  const int64_t batch = p.attention.batch;
-  pool.run(batch * p.attention.heads, [&](int64_t task, int worker) {
-    run_head(tiles, layout, p, args, task % batch, task / batch,
+  const Layout layout = layout_of(tiles, p, pool.threads());
+  const int64_t groups = (p.attention.batch + layout.images - 1) / layout.images;
+  pool.run(groups * p.attention.heads, [&](int64_t task, int worker) {
+    run_head(tiles, layout, p, args, task % groups * layout.images, task / groups,
              args.scratch.data() + worker * layout.bytes());
   });
 }

@@ -1,13 +1,14 @@
 // Every variant of projected.h: the bits of the product followed by the attention, each by the
 // variant of the same instruction set, which their own tests hold against their references; and the
 // composition itself near the reference of both.
+#include "kernels/attention/projected.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <string_view>
 
 #include "base/cpu_features.h"
-#include "kernels/attention/projected.h"
 #include "testing/compare.h"
 #include "testing/operands.h"
 
@@ -66,8 +67,8 @@ Case make_case(const AttentionProblem& a, int64_t k, DType weights_type) {
   return c;
 }
 
-std::vector<float> run_projected(const ProjectedKernel& kernel, Case& c,
-                                 GuardedBuffer& packed, int threads) {
+std::vector<float> run_projected(const ProjectedKernel& kernel, Case& c, GuardedBuffer& packed,
+                                 int threads) {
   const AttentionProblem& a = c.p.attention;
   GuardedBuffer dst(a.batch * a.q_tokens * c.row() * dtype_bytes(a.dst_type));
   GuardedBuffer scratch(round_up(projected_scratch_bytes(kernel, c.p, threads)));
@@ -128,8 +129,8 @@ Apart apart_for(const ProjectedKernel& kernel, const Case& c) {
   for (const GemmKernel* g : gemm_kernels()) {
     ProjectedProblem p = c.p;
     p.packing = g->packing;
-    const bool takes = (g->refuse == nullptr || g->refuse(p.product) == nullptr) &&
-                       kernel.refuse(p) == nullptr;
+    const bool takes =
+        (g->refuse == nullptr || g->refuse(p.product) == nullptr) && kernel.refuse(p) == nullptr;
     if (apart.gemm == nullptr && (g->needs & ~kernel.needs) == 0 && takes) apart.gemm = g;
   }
   return apart;

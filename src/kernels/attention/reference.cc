@@ -96,9 +96,8 @@ void run_projected(const ProjectedKernel&, const ProjectedProblem& p, const Proj
 
 }  // namespace
 
-const ProjectedKernel projected_reference = {"projected_reference", kIsaBaseline,
-                                             refuse_projected,      projected_scratch,
-                                             run_projected,         nullptr};
+const ProjectedKernel projected_reference = {"projected_reference", kIsaBaseline,  refuse_projected,
+                                             projected_scratch,     run_projected, nullptr};
 const AttentionKernel attention_reference = {"attention_reference", kIsaBaseline, nullptr,
                                              scratch_bytes,         run,          nullptr};
 

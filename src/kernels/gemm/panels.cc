@@ -206,9 +206,9 @@ TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows) {
 }
 
 WideRows WideRows::of(const TileSet& tiles, const TaskGrid& grid, int64_t k) {
-  // Half of the second-level cache of the processors that have these tiles: beyond, each panel
-  // would fetch the rows from the third.
-  constexpr int64_t kMostBytes = 256 << 10;
+  // They stay in the second-level cache of the processors that have these tiles (512 KB); beyond,
+  // each panel would fetch the rows from the third.
+  constexpr int64_t kMostBytes = 320 << 10;
   WideRows wide;
   if (tiles.wide == nullptr || grid.tasks() == 0) return wide;
   const int64_t most_rows = ceil_div(grid.rows, grid.row_blocks);
