@@ -138,7 +138,8 @@ void project_head(const Layout& l, const ProjectedProblem& p, const GemmArgs& ar
     const int64_t first = l.blocks.first_row(block);
     const int64_t count = std::min(all, l.blocks.first_row(block + 1)) - first;
     for (int64_t r = 0; r < count; ++r) rows[r] = src + (first + r) * row_bytes;
-    const bool wide = l.wide.widen(rows, count, memory);
+    const bool wide = l.wide.tiles != nullptr;
+    if (wide) l.wide.widen(rows, count, memory);
     for (const Part& part : parts) {
       project(l, args, {rows, count, &tap_offset, wide}, first, a.q_tokens, part);
     }

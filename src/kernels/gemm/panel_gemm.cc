@@ -60,7 +60,7 @@ int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int thread
   const TileSet& tiles = tiles_of(kernel);
   const WideRows wide = WideRows::of(tiles, cut_tasks({&tiles, p.n, 1, p.k}, p.m), p.k);
   return widened_bytes(tiles, p) + (is_row(tiles, p) ? 2 * round_up_64(p.k * 4) : 0) +
-         threads * wide.bytes;
+         wide.scratch_bytes(threads);
 }
 
 // What the tasks of one run share.
@@ -82,7 +82,10 @@ void run_task(const Run& run, int64_t task, int worker) {
   const int64_t first = run.grid.first_row(row_block);
   const int64_t count = run.grid.first_row(row_block + 1) - first;
   for (int64_t r = 0; r < count; ++r) rows[r] = run.src + (first + r) * run.src_stride_bytes;
-  const bool wide = run.wide.widen(rows, count, run.args.scratch.data() + worker * run.wide.bytes);
+  if (run.wide.by_task) {
+    run.wide.widen(rows, count, run.args.scratch.data() + worker * run.wide.bytes);
+  }
+  const bool wide = run.wide.tiles != nullptr;
   const int64_t tap_offset = 0;
   FinishArgs finish;
   finish.sums = sums;
@@ -179,6 +182,11 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
   if (is_row(tiles, p)) {
     run_row(r, args.scratch.data() + widened_bytes(tiles, p), pool);
     return;
+  }
+  if (r.wide.tiles != nullptr && !r.wide.by_task) {
+    r.wide.widen_all(r.src, r.src_stride_bytes, p.m, args.scratch.data(), pool);
+    r.src = args.scratch.data();
+    r.src_stride_bytes = r.wide.stride * 2;
   }
   pool.run(r.grid.tasks(), [&](int64_t task, int worker) { run_task(r, task, worker); });
 }

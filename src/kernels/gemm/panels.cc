@@ -206,29 +206,49 @@ TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows) {
 }
 
 WideRows WideRows::of(const TileSet& tiles, const TaskGrid& grid, int64_t k) {
-  // They stay in the second-level cache of the processors that have these tiles (512 KB); beyond,
-  // each panel would fetch the rows from the third.
-  constexpr int64_t kMostBytes = 320 << 10;
-  WideRows wide;
-  if (tiles.wide == nullptr || grid.tasks() == 0) return wide;
-  const int64_t most_rows = ceil_div(grid.rows, grid.row_blocks);
-  const int64_t least_rows = grid.rows / grid.row_blocks;
-  const int64_t panels = ceil_div(grid.panels, grid.panel_blocks);
+  // A task's rows stay in the second-level cache of the processors that have these tiles (512 KB);
+  // beyond, each panel would fetch them from the third. All rows together may lie there.
+  constexpr int64_t kMostTaskBytes = 320 << 10;
+  constexpr int64_t kMostBytes = 2 << 20;
+  if (tiles.wide == nullptr || grid.tasks() == 0 || grid.panels < 2) return {};
+  if (grid.rows / grid.row_blocks < tiles.wide->least_rows) return {};
   const int64_t stride = ceil_div(k, tiles.group) * tiles.group + 32;  // off a power of two
-  const int64_t bytes = round_up_64(most_rows * stride * 2);
-  if (panels < 2 || least_rows < tiles.wide->least_rows || bytes > kMostBytes) return wide;
-  return {tiles.wide, k, stride, bytes};
+  const int64_t task_bytes = round_up_64(ceil_div(grid.rows, grid.row_blocks) * stride * 2);
+  const int64_t all_bytes = round_up_64(grid.rows * stride * 2);
+  if (task_bytes > kMostTaskBytes) return {};
+  const bool by_task = grid.panels / grid.panel_blocks >= 2;
+  if (!by_task && all_bytes > kMostBytes) return {};
+  return {tiles.wide, k, stride, by_task, by_task ? task_bytes : all_bytes};
 }
 
-bool WideRows::widen(const void** rows, int64_t count, std::byte* scratch) const {
-  if (tiles == nullptr) return false;
+namespace {
+
+void widen_row(const WideRows& wide, const void* src, int16_t* dst) {
+  wide.tiles->widen(static_cast<const uint8_t*>(src), dst, wide.k);
+  std::fill(dst + wide.k, dst + wide.stride, int16_t{0});  // a group is read whole
+}
+
+}  // namespace
+
+void WideRows::widen(const void** rows, int64_t count, std::byte* scratch) const {
   auto* dst = reinterpret_cast<int16_t*>(scratch);
   for (int64_t r = 0; r < count; ++r, dst += stride) {
-    tiles->widen(static_cast<const uint8_t*>(rows[r]), dst, k);
-    std::fill(dst + k, dst + stride, int16_t{0});  // a group is read whole
+    widen_row(*this, rows[r], dst);
     rows[r] = dst;
   }
-  return true;
+}
+
+void WideRows::widen_all(const std::byte* src, int64_t row_bytes, int64_t count, std::byte* scratch,
+                         ThreadPool& pool) const {
+  constexpr int64_t kTaskElements = 32 << 10;  // about two microseconds
+  const int64_t in_task = std::max<int64_t>(1, kTaskElements / stride);
+  auto* dst = reinterpret_cast<int16_t*>(scratch);
+  pool.run(ceil_div(count, in_task), [&](int64_t task, int) {
+    const int64_t last = std::min(count, (task + 1) * in_task);
+    for (int64_t r = task * in_task; r < last; ++r) {
+      widen_row(*this, src + r * row_bytes, dst + r * stride);
+    }
+  });
 }
 
 StoredType stored_type(DType type) {

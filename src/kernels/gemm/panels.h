@@ -105,19 +105,24 @@ struct TaskGrid {
 inline constexpr int64_t kMaxBlockRows = 96;
 TaskGrid cut_tasks(const PanelLayout& layout, int64_t rows);
 
-// Rows of bytes widened to sixteen bits once for all the panels that a task multiplies them by,
-// where the tiles have WideTiles: again for each panel, it was a seventh of the time of ViTs in
-// int8.
+// Rows of bytes widened to sixteen bits once for all panels, where the tiles have WideTiles: again
+// for each panel, it was a seventh of the time of ViTs in int8. Each task widens its own, unless it
+// has a single panel: then all rows are widened before the tasks begin.
 struct WideRows {
   const WideTiles* tiles = nullptr;  // nullptr: rows stay as they are
   int64_t k = 0;
   int64_t stride = 0;  // elements
-  int64_t bytes = 0;   // of scratch for each worker
+  bool by_task = false;
+  int64_t bytes = 0;  // of scratch, for each worker if by_task
 
   // For rows of k elements, of which a task has as many as `grid` gives it.
   static WideRows of(const TileSet& tiles, const TaskGrid& grid, int64_t k);
-  // Widens `count` rows into `scratch` and points to them there; false: nothing to do.
-  bool widen(const void** rows, int64_t count, std::byte* scratch) const;
+  int64_t scratch_bytes(int threads) const { return by_task ? threads * bytes : bytes; }
+  // Widens `count` rows into `scratch` and points to them there.
+  void widen(const void** rows, int64_t count, std::byte* scratch) const;
+  // Widens `count` rows that lie `row_bytes` apart, whole rows a task.
+  void widen_all(const std::byte* src, int64_t row_bytes, int64_t count, std::byte* scratch,
+                 ThreadPool& pool) const;
 };
 
 // The type as tile.h names it; uint8 and the floats up to 32 bits have one.

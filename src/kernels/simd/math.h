@@ -88,8 +88,9 @@ inline typename V::F gelu_tanh_of(typename V::F v) {
   return V::div(v, V::add(V::set(1.0F), exp_of<V>(minus_2u)));
 }
 
+// Inside the loops that call it, whatever the compiler thinks of its size.
 template <typename V>
-inline typename V::F activate_of(Activation activation, typename V::F v, float alpha, float beta) {
+[[gnu::always_inline]] inline typename V::F activate_of(Activation activation, typename V::F v, float alpha, float beta) {
   using F = typename V::F;
   switch (activation) {
     case Activation::kNone:
