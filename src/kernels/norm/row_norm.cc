@@ -26,10 +26,11 @@ void run(const NormKernel& kernel, const NormProblem& p, const NormArgs& args, T
   if (p.kind == NormKind::kLogSoftmax) row = rows.log_softmax;
   constexpr int64_t kTaskElements = 8192;  // about two microseconds
   const int64_t in_task = std::max<int64_t>(1, kTaskElements / p.cols);
-  pool.run((p.rows + in_task - 1) / in_task, [&](int64_t task, int) {
+  const int64_t tasks = (p.rows + in_task - 1) / in_task;
+  pool.run(tasks, [&](int64_t task, int) {
     NormRowArgs one = shared;
-    const int64_t last = std::min(p.rows, (task + 1) * in_task);
-    for (int64_t r = task * in_task; r < last; ++r) {
+    const int64_t last = p.rows * (task + 1) / tasks;
+    for (int64_t r = p.rows * task / tasks; r < last; ++r) {
       one.first = r * p.cols;
       row(one);
     }

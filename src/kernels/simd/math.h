@@ -90,7 +90,8 @@ inline typename V::F gelu_tanh_of(typename V::F v) {
 
 // Inside the loops that call it, whatever the compiler thinks of its size.
 template <typename V>
-[[gnu::always_inline]] inline typename V::F activate_of(Activation activation, typename V::F v, float alpha, float beta) {
+[[gnu::always_inline]] inline typename V::F activate_of(Activation activation, typename V::F v,
+                                                        float alpha, float beta) {
   using F = typename V::F;
   switch (activation) {
     case Activation::kNone:
