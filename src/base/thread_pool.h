@@ -56,6 +56,7 @@ class ThreadPool {
   void work(int worker);
   void take_tasks(int worker);
 
+  const int pauses_;  // of a wait, before it yields
   std::vector<std::thread> workers_;
   std::atomic<Function> function_{nullptr};
   std::atomic<void*> context_{nullptr};
