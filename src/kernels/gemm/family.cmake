@@ -1,10 +1,10 @@
 list(APPEND kernel_sources gemm/gemm.cc gemm/reference.cc gemm/panels.cc gemm/panel_gemm.cc
      gemm/columns_gemm.cc gemm/column_weights.cc
-     gemm/sparse_gemm.cc gemm/sparse_rows.cc gemm/sparse_weights.cc
+     gemm/sparse_gemm.cc gemm/sparse_rows.cc gemm/sparse_weights.cc gemm/sparse_slots.cc
      gemm/x86_avx2.cc gemm/x86_avx512.cc gemm/x86_avx512_vnni.cc gemm/x86_avx512_bf16.cc)
 pare_isa_sources(FLAGS ${PARE_AVX2} FILES gemm/x86_avx2.cc)
 pare_isa_sources(FLAGS ${PARE_AVX512} FILES gemm/x86_avx512.cc)
 pare_isa_sources(FLAGS ${PARE_AVX512} -mavx512vnni FILES gemm/x86_avx512_vnni.cc)
 pare_isa_sources(FLAGS ${PARE_AVX512} -mavx512bf16 FILES gemm/x86_avx512_bf16.cc)
-list(APPEND kernel_tests gemm/test.cc simd/simd_test.cc)
+list(APPEND kernel_tests gemm/test.cc gemm/slots_test.cc simd/simd_test.cc)
 list(APPEND kernel_benches gemm/bench.cc)

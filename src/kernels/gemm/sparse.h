@@ -2,7 +2,8 @@
 // twice, since one row and many rows of the source want them in different orders
 // (sparse_weights.h).
 //
-//   one row     an output is the sum of w[n,k] * x[k] over the list of its weights.
+//   one row     an output is the sum of w[n,k] * x[k] over its own weights: floats by lists, bytes
+//               by slots (sparse_slots.h).
 //   many rows   the source is transposed, so that one weight w[n,k] meets all rows in vectors:
 //               sums[n][rows] += w[n,k] * src[k][rows], k ascending. Zero weights cost nothing.
 //
@@ -25,15 +26,22 @@ inline constexpr int64_t kSparseBlock = 256;    // outputs of a block, at most
 inline constexpr int64_t kSparseMaxRows = 128;
 inline constexpr int kSparseMaxUnits = 12;
 
-// One row. Outputs come in slices, whose lists are as long as the longest of them and stand side by
-// side: [steps][slice]; the shorter ones end with zeros.
+// Outputs of a slice; slots of a step, and the inputs that they choose from.
+inline constexpr int kSparseSlice = 8;
+inline constexpr int kSlotBytes = 32;
+inline constexpr int kSlotWindow = 32;
+
+// One row. Outputs come in slices of eight. Floats: their lists are as long as the longest of them
+// and stand side by side, the shorter ones end with zeros. Bytes: slots.
 struct SparseRowArgs {
-  const void* src;  // [k], float or int32
+  const void* src;  // [k], float or uint8; bytes: kSlotWindow more may be read
   int64_t slices;
   const uint32_t* starts;  // slice i has the steps starts[i] … starts[i + 1] - 1
-  const uint16_t* depths;  // [steps][slice], k ascending
-  const void* weights;     // float or int8, alike
-  void* sums;              // [slices][slice], float or int32
+  const uint16_t*
+      depths;  // floats: [steps][kSparseSlice], k ascending; bytes: [steps], the window's first
+  const uint8_t* places;  // bytes: [steps][kSlotBytes]
+  const void* weights;    // float [steps][kSparseSlice] or int8 [steps][kSlotBytes]
+  void* sums;             // [slices][kSparseSlice], float or int32
 };
 
 struct SparseRowsArgs {
@@ -54,7 +62,6 @@ struct SparseTiles {
   int max_units;
   int src_bytes;  // of an element of the transposed source: 4, or 2 for int16
   int pairs;      // an output's weights in a stretch come in multiples of this
-  int slice;      // of one row: a vector of floats, whose additions would else wait for each other
   void (*row)(const SparseRowArgs&);
   void (*rows[kSparseMaxUnits])(const SparseRowsArgs&);  // [units - 1]
 };

@@ -10,11 +10,13 @@ namespace pare {
 namespace {
 
 // The share of weights that are not zero below which leaving the others out pays
-// (docs/decisions.md): for many rows, and for one, where it is twice that once the dense weights no
-// longer stay in the cache.
+// (docs/results/cpu.md). Behind a ReLU columns leave out what zero inputs would have multiplied,
+// mostly a half or more, which is as much as a fifth to a quarter of the weights take.
 constexpr double kMostWeights = 0.4;
+constexpr double kMostBesideColumns = 0.25;
+// For one row of floats, whose lists take eight cycles for eight weights; twice that once the dense
+// weights no longer stay in the cache. Slots of bytes pay wherever many rows do.
 constexpr double kMostFloatsOfARow = 0.15;
-constexpr double kMostBytesOfARow = 0.07;
 constexpr int64_t kCacheBytes = 8 << 20;
 
 // Where there are no slices, fewer rows than this go through dense panels.
@@ -40,18 +42,23 @@ SparsePacking packing_of(const GemmKernel& kernel, const GemmWeights& w) {
           .most_for_slices = gemm_of(kernel).most_for_slices * (cached ? 1 : 2)};
 }
 
-const char* refuse_weights(const GemmProblem& p) {
+const char* refuse_weights(const GemmProblem& p, const GemmKernel& columns) {
   if (p.weight_density > kMostWeights) return "more than 40 % of the weights are not zero";
+  if (p.weight_density > kMostBesideColumns && columns.refuse(p) == nullptr) {
+    return "more than 25 % of the weights are not zero, and many inputs are";
+  }
   // Places in the packed weights are 32 bits.
   return p.n > 0 && p.k > (int64_t{1} << 30) / p.n ? "more than 2^30 weights" : nullptr;
 }
 
 const char* refuse_f32(const GemmProblem& p) {
-  return p.weights_type == DType::kFloat32 ? refuse_weights(p) : "weights are not float32";
+  if (p.weights_type != DType::kFloat32) return "weights are not float32";
+  return refuse_weights(p, gemm_f32_columns_avx2);
 }
 
 const char* refuse_u8s8(const GemmProblem& p) {
-  return p.weights_type == DType::kInt8 ? refuse_weights(p) : "weights are not int8";
+  if (p.weights_type != DType::kInt8) return "weights are not int8";
+  return refuse_weights(p, gemm_u8s8_columns_avx2);
 }
 
 int64_t sparse_bytes(const GemmKernel& kernel, const GemmWeights& w, const SparseCounts& counts) {
@@ -75,14 +82,16 @@ void pack(const GemmKernel& kernel, const GemmWeights& w, std::byte* packed) {
 // Rows that are transposed and multiplied at a time: their copy stays in the last-level cache.
 constexpr int64_t kChunkRows = 384;
 
-// Scratch: the source widened to float32, where it has sixteen bits; then for few rows of
-// bytes their 32-bit form, for many rows a chunk's row pointers and what multiply_sparse_rows()
-// needs.
+// Scratch: the source widened to float32, where it has sixteen bits; then for few rows of bytes a
+// copy of them, beyond which a window may be read; for many rows a chunk's row pointers and what
+// multiply_sparse_rows() needs.
 struct Scratch {
   int64_t widened = 0;
-  int64_t wide = 0;  // few rows of bytes
+  int64_t copied = 0;  // few rows of bytes
   int64_t pointers = 0;
 };
+
+int64_t copied_row_bytes(const GemmProblem& p) { return round_up_64(p.k + kSlotWindow); }
 
 Scratch scratch_of(const GemmProblem& p) {
   Scratch s;
@@ -91,7 +100,7 @@ Scratch scratch_of(const GemmProblem& p) {
   if (p.m > kFewRows) {
     s.pointers = round_up_64(std::min(p.m, kChunkRows) * 8);
   } else if (!floats) {
-    s.wide = round_up_64(p.m * p.k * 4);
+    s.copied = p.m * copied_row_bytes(p);
   }
   return s;
 }
@@ -99,7 +108,7 @@ Scratch scratch_of(const GemmProblem& p) {
 int64_t scratch_bytes(const GemmKernel& kernel, const GemmProblem& p, int threads) {
   const Scratch s = scratch_of(p);
   const int64_t rows = std::min(p.m, kChunkRows);
-  const int64_t own = s.widened + s.wide + s.pointers +
+  const int64_t own = s.widened + s.copied + s.pointers +
                       sparse_rows_scratch(tiles_of(kernel), {p.n, p.k}, rows, threads);
   const GemmKernel& dense = *gemm_of(kernel).dense;
   return p.m < kLeastRows ? std::max(own, dense.scratch_bytes(dense, p, threads)) : own;
@@ -125,17 +134,20 @@ FinishArgs finish_of(const Run& run) {
   return finish;
 }
 
-void run_few(const Run& run, int32_t* wide, ThreadPool& pool) {
+void run_few(const Run& run, std::byte* copied, ThreadPool& pool) {
   const int64_t m = run.problem.m;
-  const int64_t k = run.problem.k;
   const int64_t block = run.shape.block();
-  const int64_t slices = block / run.tiles.slice;
+  const int64_t slices = block / kSparseSlice;
   const void* rows[kFewRows] = {};
   for (int64_t r = 0; r < m; ++r) {
-    rows[r] = run.src + r * run.src_stride * 4;
-    if (run.tiles.src_bytes == 4) continue;
-    const auto* src = reinterpret_cast<const uint8_t*>(run.src) + r * run.src_stride;
-    rows[r] = std::copy_n(src, k, wide + r * k) - k;
+    if (run.tiles.src_bytes == 4) {
+      rows[r] = run.src + r * run.src_stride * 4;
+      continue;
+    }
+    std::byte* copy = copied + r * copied_row_bytes(run.problem);
+    rows[r] = copy;
+    std::fill_n(std::copy_n(run.src + r * run.src_stride, run.problem.k, copy), kSlotWindow,
+                std::byte{0});
   }
   pool.run(m * run.shape.blocks(), [&](int64_t task, int) {
     const int64_t r = task % m;
@@ -143,7 +155,7 @@ void run_few(const Run& run, int32_t* wide, ThreadPool& pool) {
     alignas(64) int32_t sorted[kSparseBlock];
     alignas(64) int32_t sums[kSparseBlock];
     run.tiles.row({rows[r], slices, run.parts.slice_starts + b * slices, run.parts.slice_depths,
-                   run.parts.slice_weights, sorted});
+                   run.parts.slice_places, run.parts.slice_weights, sorted});
     for (int64_t i = 0; i < block; ++i) sums[run.parts.order[b * block + i]] = sorted[i];
     FinishArgs finish = finish_of(run);
     finish.sums = sums;
@@ -198,7 +210,7 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
     scratch += s.widened;
   }
   if (p.m <= kFewRows) {
-    run_few(r, reinterpret_cast<int32_t*>(scratch), pool);
+    run_few(r, scratch, pool);
   } else {
     run_many(r, scratch, s.pointers, pool);
   }
@@ -220,9 +232,9 @@ void run(const GemmKernel& kernel, const GemmProblem& p, const GemmArgs& args, T
                                                   &sparse_gemm_##types##_##isa};
 
 PARE_SPARSE_GEMM(f32, avx512, kIsaAvx512, "lists or panels64", f32_6x64, kMostFloatsOfARow)
-PARE_SPARSE_GEMM(u8s8, avx512, kIsaAvx512, "lists or quads64", u8s8_4x64, kMostBytesOfARow)
+PARE_SPARSE_GEMM(u8s8, avx512, kIsaAvx512, "slots or quads64", u8s8_4x64, 1.0)
 PARE_SPARSE_GEMM(f32, avx2, kIsaAvx2, "lists or panels16", f32_6x16, kMostFloatsOfARow)
-PARE_SPARSE_GEMM(u8s8, avx2, kIsaAvx2, "lists or quads16", u8s8_4x16, kMostBytesOfARow)
+PARE_SPARSE_GEMM(u8s8, avx2, kIsaAvx2, "slots or quads16", u8s8_4x16, 1.0)
 
 #undef PARE_SPARSE_GEMM
 

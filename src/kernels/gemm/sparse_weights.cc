@@ -2,7 +2,10 @@
 
 #include <cstring>
 #include <numeric>
+#include <type_traits>
 #include <vector>
+
+#include "kernels/gemm/sparse_slots.h"
 
 namespace pare {
 namespace {
@@ -67,12 +70,64 @@ std::vector<uint8_t> order_outputs(const std::vector<int64_t>& counts, const Spa
   return order;
 }
 
-// The steps of slice i: the weights of its first output.
-int64_t slice_steps(const std::vector<int64_t>& counts, const std::vector<uint8_t>& order,
-                    const SparseShape& shape, int64_t i, int64_t slice) {
-  const int64_t at = i * slice;
-  const int64_t block = at / shape.block() * shape.block();
-  return counts[static_cast<size_t>(block + order[static_cast<size_t>(at)])];
+// The slices of a row, each of the outputs at kSparseSlice places from `slice` on.
+struct Slices {
+  const GemmWeights& weights;
+  SparseShape shape;
+  const std::vector<int64_t>& counts;  // of each output
+  const std::vector<uint8_t>& order;
+
+  int64_t count() const { return static_cast<int64_t>(order.size()) / kSparseSlice; }
+  // The output at place j of a slice; those from n on have no weights.
+  int64_t output(int64_t slice, int64_t j) const {
+    const int64_t at = slice * kSparseSlice + j;
+    return at / shape.block() * shape.block() + order[static_cast<size_t>(at)];
+  }
+  // visit(j, k, weight) for the weights of a slice that are not zero, k ascending.
+  template <typename T, typename Visit>
+  void for_each_weight(int64_t slice, Visit&& visit) const {
+    const auto* src = static_cast<const T*>(weights.data);
+    const int64_t n_stride = weights.k_major ? 1 : weights.k;
+    const int64_t k_stride = weights.k_major ? weights.n : 1;
+    const T* from[kSparseSlice];
+    int outputs = 0;
+    for (; outputs < kSparseSlice && output(slice, outputs) < weights.n; ++outputs) {
+      from[outputs] = src + output(slice, outputs) * n_stride;
+    }
+    for (int64_t k = 0; k < weights.k; ++k) {
+      for (int j = 0; j < outputs; ++j) {
+        const T value = from[j][k * k_stride];
+        if (value != T{}) visit(j, k, value);
+      }
+    }
+  }
+  // Floats: as many as the slice's first output, the fullest, has weights.
+  int64_t list_steps(int64_t slice) const { return counts[static_cast<size_t>(output(slice, 0))]; }
+  void slot_steps(int64_t slice, std::vector<SlotStep>& steps) const {
+    std::vector<SlotWeights> its(kSparseSlice);
+    for_each_weight<int8_t>(slice, [&](int64_t j, int64_t k, int8_t weight) {
+      its[static_cast<size_t>(j)].depths.push_back(static_cast<uint16_t>(k));
+      its[static_cast<size_t>(j)].weights.push_back(weight);
+    });
+    steps.clear();
+    fill_slots(std::span<SlotWeights, kSparseSlice>(its), steps);
+  }
+};
+
+// Of all slices.
+template <typename T>
+int64_t count_steps(const Slices& slices) {
+  int64_t all = 0;
+  std::vector<SlotStep> steps;
+  for (int64_t i = 0; i < slices.count(); ++i) {
+    if constexpr (std::is_same_v<T, int8_t>) {
+      slices.slot_steps(i, steps);
+      all += static_cast<int64_t>(steps.size());
+    } else {
+      all += slices.list_steps(i);
+    }
+  }
+  return all;
 }
 
 template <typename T>
@@ -93,10 +148,7 @@ SparseCounts count_weights(const GemmWeights& w, const SparsePacking& how) {
       static_cast<double>(weights) <= how.most_for_slices * static_cast<double>(w.n * w.k);
   if (!counts.slices) return counts;
   const auto order = order_outputs(outputs, shape);
-  const int64_t slice = how.tiles->slice;
-  for (int64_t i = 0; i < static_cast<int64_t>(order.size()) / slice; ++i) {
-    counts.steps += slice_steps(outputs, order, shape, i, slice);
-  }
+  counts.steps = count_steps<T>({w, shape, outputs, order});
   return counts;
 }
 
@@ -126,40 +178,54 @@ void pack_rows(const GemmWeights& w, const SparsePacking& how, const SparseParts
   *starts = static_cast<uint32_t>(entries);
 }
 
+// Slice i from `step` on; returns the step after its last. Places beyond an output's last weight
+// repeat that one's k, with a weight of zero.
+int64_t pack_lists(const Slices& slices, int64_t i, int64_t step, const SparseParts& parts) {
+  auto* weights = reinterpret_cast<float*>(parts.slice_weights);
+  const int64_t end = step + slices.list_steps(i);
+  int64_t next[kSparseSlice];
+  uint16_t last[kSparseSlice] = {};
+  std::fill_n(next, kSparseSlice, step);
+  slices.for_each_weight<float>(i, [&](int64_t j, int64_t k, float weight) {
+    const int64_t to = next[j]++ * kSparseSlice + j;
+    parts.slice_depths[to] = last[j] = static_cast<uint16_t>(k);
+    weights[to] = weight;
+  });
+  for (int64_t j = 0; j < kSparseSlice; ++j) {
+    for (; next[j] < end; ++next[j]) {
+      parts.slice_depths[next[j] * kSparseSlice + j] = last[j];
+      weights[next[j] * kSparseSlice + j] = 0.0F;
+    }
+  }
+  return end;
+}
+
+int64_t pack_slots(const Slices& slices, int64_t i, int64_t step, const SparseParts& parts) {
+  std::vector<SlotStep> steps;
+  slices.slot_steps(i, steps);
+  for (const SlotStep& s : steps) {
+    parts.slice_depths[step] = s.window;
+    std::copy_n(s.places, kSlotBytes, parts.slice_places + step * kSlotBytes);
+    std::memcpy(parts.slice_weights + step * kSlotBytes, s.weights, kSlotBytes);
+    ++step;
+  }
+  return step;
+}
+
 template <typename T>
-void pack_slices(const GemmWeights& w, const SparsePacking& how, const SparseParts& parts) {
+void pack_slices(const GemmWeights& w, const SparseParts& parts) {
   const SparseShape shape{w.n, w.k};
   const auto counts = count_outputs<T>(w, shape);
   const auto order = order_outputs(counts, shape);
   std::copy(order.begin(), order.end(), parts.order);
-  const int64_t slice = how.tiles->slice;
-  const auto* src = static_cast<const T*>(w.data);
-  auto* weights = reinterpret_cast<T*>(parts.slice_weights);
+  const Slices slices{w, shape, counts, order};
   int64_t step = 0;
-  for (int64_t i = 0; i < static_cast<int64_t>(order.size()) / slice; ++i) {
+  for (int64_t i = 0; i < slices.count(); ++i) {
     parts.slice_starts[i] = static_cast<uint32_t>(step);
-    const int64_t steps = slice_steps(counts, order, shape, i, slice);
-    for (int64_t j = 0; j < slice; ++j) {
-      const int64_t at = i * slice + j;
-      const int64_t n = at / shape.block() * shape.block() + order[static_cast<size_t>(at)];
-      int64_t to = step * slice + j;
-      const int64_t end = to + steps * slice;
-      uint16_t last = 0;
-      for (int64_t k = 0; k < w.k && n < w.n; ++k) {
-        const T value = src[w.k_major ? k * w.n + n : n * w.k + k];
-        if (value == T{}) continue;
-        parts.slice_depths[to] = last = static_cast<uint16_t>(k);
-        weights[to] = value;
-        to += slice;
-      }
-      for (; to < end; to += slice) {
-        parts.slice_depths[to] = last;
-        weights[to] = T{};
-      }
-    }
-    step += steps;
+    step = std::is_same_v<T, int8_t> ? pack_slots(slices, i, step, parts)
+                                     : pack_lists(slices, i, step, parts);
   }
-  parts.slice_starts[static_cast<int64_t>(order.size()) / slice] = static_cast<uint32_t>(step);
+  parts.slice_starts[slices.count()] = static_cast<uint32_t>(step);
 }
 
 template <typename T>
@@ -169,7 +235,7 @@ void pack_as(const GemmWeights& w, const SparsePacking& how, const SparseCounts&
   const SparseParts parts =
       sparse_parts({w.n, w.k, how.convolution}, counts, *how.tiles, sizeof(T), packed);
   pack_rows<T>(w, how, parts);
-  if (counts.slices) pack_slices<T>(w, how, parts);
+  if (counts.slices) pack_slices<T>(w, parts);
 }
 
 }  // namespace
@@ -189,12 +255,14 @@ SparseParts sparse_parts(const SparseShape& shape, const SparseCounts& counts,
   parts.depths = reinterpret_cast<uint8_t*>(take(counts.entries));
   parts.row_weights = take(counts.entries * weight_bytes);
   if (counts.slices) {
-    const int64_t places = shape.blocks() * shape.block();
-    const int64_t padded = counts.steps * tiles.slice;
-    parts.slice_starts = reinterpret_cast<uint32_t*>(take((places / tiles.slice + 1) * 4));
-    parts.order = reinterpret_cast<uint8_t*>(take(places));
-    parts.slice_depths = reinterpret_cast<uint16_t*>(take(padded * 2));
-    parts.slice_weights = take(padded * weight_bytes);
+    const int64_t outputs = shape.blocks() * shape.block();
+    const bool slots = tiles.src_bytes == 2;
+    parts.slice_starts = reinterpret_cast<uint32_t*>(take((outputs / kSparseSlice + 1) * 4));
+    parts.order = reinterpret_cast<uint8_t*>(take(outputs));
+    const int64_t depths = counts.steps * (slots ? 1 : kSparseSlice);
+    parts.slice_depths = reinterpret_cast<uint16_t*>(take(depths * 2));
+    if (slots) parts.slice_places = reinterpret_cast<uint8_t*>(take(counts.steps * kSlotBytes));
+    parts.slice_weights = take(counts.steps * (slots ? kSlotBytes : kSparseSlice * 4));
   }
   parts.bytes = at;
   return parts;

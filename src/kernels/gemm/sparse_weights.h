@@ -7,13 +7,15 @@
 //   depths          uint8 [entries]                             k's place in its stretch
 //   row_weights     T [entries]                                 float or int8
 //   slice_starts    uint32 [blocks * block / slice + 1]         for one row; in steps of a slice
-//   order           uint8 [blocks * block]                      which output of the block stands
-//   there slice_depths    uint16 [steps][slice]                       k slice_weights   T
-//   [steps][slice]
-// so 2 T + 3 bytes for a weight that is not zero. The outputs of a block are sorted by the number
-// of their weights, so that those of a slice have about as many. Where more than `most_for_slices`
-// of the weights are not zero, or k is beyond sixteen bits, the last four are left out: one row
-// goes through dense panels, which the caller packs behind the others.
+//   order           uint8 [blocks * block]                      the output of the block at a place
+//   slice_depths    uint16                                      k; slots: [steps], their windows
+//   slice_places    uint8                                       slots only
+//   slice_weights   T
+// where floats have [steps][slice], bytes [steps][slots] (sparse_slots.h): for a weight that is not
+// zero 16 bytes, or 2 and what its slots take, which is 3 to 5. The outputs of a block are sorted
+// by the number of their weights, so that those of a slice have about as many. Where more than
+// `most_for_slices` of the weights are not zero, or k is beyond sixteen bits, the last five are
+// left out: one row goes through dense panels, which the caller packs behind the others.
 #ifndef PARE_KERNELS_GEMM_SPARSE_WEIGHTS_H_
 #define PARE_KERNELS_GEMM_SPARSE_WEIGHTS_H_
 
@@ -27,7 +29,7 @@
 namespace pare {
 
 struct SparseCounts {
-  bool slices = false;  // the last four parts are there
+  bool slices = false;  // the last five parts are there
   int64_t steps = 0;    // of all slices
   int64_t entries = 0;  // of all rows, padded with zeros to whole pairs for integers
 };
@@ -58,6 +60,7 @@ struct SparseParts {
   uint32_t* slice_starts = nullptr;
   uint8_t* order = nullptr;
   uint16_t* slice_depths = nullptr;
+  uint8_t* slice_places = nullptr;
   std::byte* slice_weights = nullptr;
   int64_t bytes = 0;
 };

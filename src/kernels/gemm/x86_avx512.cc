@@ -121,7 +121,6 @@ const SparseTiles sparse_f32_avx512 = {
     8,
     4,
     1,
-    kFloatSlice,
     sparse_row_float,
     {sparse_rows_float<1>, sparse_rows_float<2>, sparse_rows_float<3>, sparse_rows_float<4>,
      sparse_rows_float<5>, sparse_rows_float<6>, sparse_rows_float<7>, sparse_rows_float<8>}};
@@ -130,7 +129,6 @@ const SparseTiles sparse_u8s8_avx512 = {&tiles_u8s8_4x64_avx512,
                                         4,
                                         2,
                                         2,
-                                        1,
                                         sparse_row_bytes,
                                         {sparse_rows_words<Words, 1>, sparse_rows_words<Words, 2>,
                                          sparse_rows_words<Words, 3>, sparse_rows_words<Words, 4>}};
