@@ -5,8 +5,8 @@
 //
 // A task computes a strip, some output rows of one image or some whole small images, for a block of
 // panels. Where there is padding, or the source must be widened (to float32, or bytes to sixteen
-// bits for TileSet::wide), the strip's input is first copied with its borders into the worker's
-// scratch, a small part of the work; else it is read in place.
+// bits for TileSet::wide) or bounded (TileSet::bounded), the strip's input is first copied with its
+// borders into the worker's scratch, a small part of the work; else it is read in place.
 #include <cstring>
 
 #include "kernels/conv/variants.h"
@@ -104,10 +104,16 @@ ConvGrid cut_strips(const ConvProblem& p, const PanelLayout& layout) {
   return grid;
 }
 
+// Rows of a strip's input in one image, borders included.
+int64_t input_rows(const ConvProblem& p, int64_t rows) {
+  return (rows - 1) * p.stride_h + (p.kernel_h - 1) * p.dilation_h + 1;
+}
+
 // Where the rows of a strip's input lie: in the source itself or copied with borders.
 struct StripShape {
   bool copied = false;
-  bool wide = false;    // elements of sixteen bits
+  bool wide = false;  // elements of sixteen bits
+  bool bounded = false;
   int64_t in_rows = 0;  // of the largest strip, borders included
   int64_t width = 0;    // pixels
   int64_t element_bytes = 0;
@@ -116,30 +122,43 @@ struct StripShape {
   int64_t image_bytes = 0;
 };
 
-StripShape strip_shape(const ConvProblem& p, const TileSet& tiles, const ConvGrid& grid) {
+// Zero is 0 behind a ReLU: then few bytes exceed the bound. Else about half may.
+bool can_be_bounded(const ConvProblem& p, const PanelLayout& layout) {
+  return layout.tiles->bounded != nullptr && layout.k % 4 == 0 && p.pad_value == 0;
+}
+
+StripShape strip_shape(const ConvProblem& p, const PanelLayout& layout, const ConvGrid& grid) {
   StripShape s;
+  const TileSet& tiles = *layout.tiles;
   const bool padded = p.pad_top + p.pad_left + p.pad_bottom + p.pad_right > 0;
   const bool widened = tiles.src_bytes != dtype_bytes(p.src_type);
   const int64_t rows = grid.most_rows(p.out_h);
-  s.wide = tiles.wide != nullptr && grid.images * rows * p.out_w >= tiles.wide->least_rows;
-  s.copied = padded || widened || s.wide;
+  s.bounded = can_be_bounded(p, layout);
+  s.wide =
+      !s.bounded && tiles.wide != nullptr && grid.images * rows * p.out_w >= tiles.wide->least_rows;
+  s.copied = padded || widened || s.wide || s.bounded;
   s.element_bytes = s.wide ? 2 : tiles.src_bytes;
   s.pixel_bytes = p.in_c * s.element_bytes;
-  s.in_rows = s.copied ? (rows - 1) * p.stride_h + (p.kernel_h - 1) * p.dilation_h + 1 : p.in_h;
+  s.in_rows = s.copied ? input_rows(p, rows) : p.in_h;
   s.width = s.copied ? (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1 : p.in_w;
   s.row_bytes = s.width * s.pixel_bytes;
   s.image_bytes = s.in_rows * s.row_bytes;
   return s;
 }
 
-// Scratch: the taps' offsets, then for each worker the copied strip, the row pointers, the sums.
+// Scratch: the taps' offsets, then for each worker the copied strip, the row pointers, the sums,
+// and where bytes are bounded the strip's excess and each row's marks.
 struct Scratch {
   int64_t offsets_bytes = 0;
   int64_t strip_bytes = 0;
   int64_t pointers_bytes = 0;
   int64_t sums_bytes = 0;
+  int64_t excess_bytes = 0;
+  int64_t marks_bytes = 0;
 
-  int64_t worker_bytes() const { return strip_bytes + pointers_bytes + sums_bytes; }
+  int64_t worker_bytes() const {
+    return strip_bytes + pointers_bytes + sums_bytes + excess_bytes + marks_bytes;
+  }
 };
 
 Scratch lay_scratch(const ConvProblem& p, const PanelLayout& layout, const ConvGrid& grid,
@@ -152,6 +171,10 @@ Scratch lay_scratch(const ConvProblem& p, const PanelLayout& layout, const ConvG
   s.strip_bytes = shape.copied ? round_up_64(grid.images * shape.image_bytes + kBeyond) : 0;
   s.pointers_bytes = round_up_64(pixels * 8);
   s.sums_bytes = pixels * layout.width() * 4;
+  if (shape.bounded) {
+    s.excess_bytes = s.strip_bytes;
+    s.marks_bytes = round_up_64(pixels * layout.taps * excess_words(layout.k) * 8);
+  }
   return s;
 }
 
@@ -159,7 +182,7 @@ int64_t scratch_bytes(const ConvKernel& kernel, const ConvProblem& p, int thread
   const PanelLayout layout = layout_of(tiles_of(kernel), p);
   const ConvGrid grid = cut_strips(p, layout);
   if (grid.tasks() == 0) return 0;
-  const Scratch s = lay_scratch(p, layout, grid, strip_shape(p, tiles_of(kernel), grid));
+  const Scratch s = lay_scratch(p, layout, grid, strip_shape(p, layout, grid));
   return s.offsets_bytes + threads * s.worker_bytes();
 }
 
@@ -211,7 +234,7 @@ void copy_pixels(const Run& run, std::byte* dst, int64_t first_pixel, int64_t pi
 void copy_strip(const Run& run, const Strip& strip, std::byte* dst) {
   const ConvProblem& p = run.p;
   const int64_t width = run.shape.width;
-  const int64_t in_rows = (strip.rows - 1) * p.stride_h + (p.kernel_h - 1) * p.dilation_h + 1;
+  const int64_t in_rows = input_rows(p, strip.rows);
   const int64_t left = std::min(p.pad_left, width);
   const int64_t inside = std::clamp<int64_t>(width - left, 0, p.in_w);
   for (int64_t i = 0; i < strip.images; ++i) {
@@ -256,19 +279,58 @@ Strip strip_of(const Run& run, int64_t index) {
   return s;
 }
 
+// What bounding a strip has left over; of one group of channels.
+struct Excess {
+  const Run& run;
+  int64_t distance;  // bytes from an element to its excess
+  uint64_t* marks;   // [pixels][taps][excess_words]
+
+  ExcessRow row(const void* pixel) const {
+    const PanelLayout& layout = run.layout;
+    return {static_cast<const char*>(pixel) + distance, run.tap_offsets, layout.taps, layout.k};
+  }
+  uint64_t* marks_of(int64_t pixel) const {
+    return marks + pixel * run.layout.taps * excess_words(run.layout.k);
+  }
+  void mark(const void* const* pointers, int64_t pixels) const {
+    for (int64_t i = 0; i < pixels; ++i) {
+      run.layout.tiles->bounded->mark(row(pointers[i]), marks_of(i));
+    }
+  }
+  void add(const void* const* pointers, int64_t pixels, const std::byte* packed, int64_t panel,
+           std::byte* sums) const {
+    const PanelLayout& layout = run.layout;
+    const auto add_row = layout.tiles->bounded->add[layout.panel_vectors(panel) - 1];
+    for (int64_t i = 0; i < pixels; ++i) {
+      add_row(row(pointers[i]), marks_of(i), packed + layout.panel_offset(panel),
+              sums + i * layout.width() * 4);
+    }
+  }
+};
+
 void run_task(const Run& run, int64_t task, int worker) {
   const ConvProblem& p = run.p;
   const PanelLayout& layout = run.layout;
   std::byte* own =
       run.args.scratch.data() + run.scratch.offsets_bytes + worker * run.scratch.worker_bytes();
   auto** pointers = reinterpret_cast<const void**>(own + run.scratch.strip_bytes);
-  void* sums = own + run.scratch.strip_bytes + run.scratch.pointers_bytes;
+  std::byte* sums = own + run.scratch.strip_bytes + run.scratch.pointers_bytes;
+  std::byte* excess_bytes = sums + run.scratch.sums_bytes;
+  const Excess excess{run, excess_bytes - own,
+                      reinterpret_cast<uint64_t*>(excess_bytes + run.scratch.excess_bytes)};
+  bool any_excess = false;
   const Strip strip = strip_of(run, task % run.grid.strips());
   const int64_t panel_block = task / run.grid.strips();
   const int64_t pixels = strip.images * strip.rows * p.out_w;
   const std::byte* base = own;
   if (run.shape.copied) {
     copy_strip(run, strip, own);
+    if (run.shape.bounded) {
+      const int64_t last = input_rows(p, strip.rows) * run.shape.row_bytes;
+      any_excess = layout.tiles->bounded->split(reinterpret_cast<uint8_t*>(own),
+                                                reinterpret_cast<uint8_t*>(excess_bytes),
+                                                (strip.images - 1) * run.shape.image_bytes + last);
+    }
   } else {
     base = static_cast<const std::byte*>(run.args.src) + strip.first_image * run.shape.image_bytes +
            strip.first_y * p.stride_h * run.shape.row_bytes;
@@ -291,10 +353,13 @@ void run_task(const Run& run, int64_t task, int worker) {
     if (group != pointed_group) {
       const int64_t c = group * (p.in_c / p.groups);
       point_at_pixels(run, strip, base + c * run.shape.element_bytes, pointers);
+      if (any_excess) excess.mark(pointers, pixels);
       pointed_group = group;
     }
-    multiply_panel(layout, run.args.packed + group * group_bytes(layout), panel,
-                   {pointers, pixels, run.tap_offsets, run.shape.wide}, sums, layout.width());
+    const std::byte* packed = run.args.packed + group * group_bytes(layout);
+    const PanelRows rows{pointers, pixels, run.tap_offsets, run.shape.wide, run.shape.bounded};
+    multiply_panel(layout, packed, panel, rows, sums, layout.width());
+    if (any_excess) excess.add(pointers, pixels, packed, panel, sums);
     finish.columns = layout.panel_columns(panel);
     finish.first_column = group * layout.columns + panel * layout.width();
     layout.tiles->finish(finish);
@@ -302,11 +367,10 @@ void run_task(const Run& run, int64_t task, int worker) {
 }
 
 void run(const ConvKernel& kernel, const ConvProblem& p, const ConvArgs& args, ThreadPool& pool) {
-  const TileSet& tiles = tiles_of(kernel);
-  const PanelLayout layout = layout_of(tiles, p);
+  const PanelLayout layout = layout_of(tiles_of(kernel), p);
   const ConvGrid grid = cut_strips(p, layout);
   if (grid.tasks() == 0) return;
-  const StripShape shape = strip_shape(p, tiles, grid);
+  const StripShape shape = strip_shape(p, layout, grid);
   Run r{p,
         args,
         layout,

@@ -59,7 +59,8 @@ Case make_case(const ConvProblem& sizes, const Types& types, int variation, doub
   c.p.src_type = types.src;
   c.p.weights_type = types.weights;
   c.p.dst_type = types.dst;
-  c.p.pad_value = static_cast<uint8_t>(variation * 37 % 256);
+  // Half of them 0, as behind a ReLU.
+  c.p.pad_value = static_cast<uint8_t>(variation % 2 == 0 ? 0 : variation * 37 % 256);
   c.p.activation = kActivations[variation % 5];
   c.p.residual = variation % 3 == 2;
   c.src = random_operand(rng, types.src, c.p.batch * c.p.in_h * c.p.in_w * c.p.in_c);
@@ -247,6 +248,20 @@ TEST(Conv, VariantsAgreeWithTheReferenceOnTheLayersOfOurModels) {
 #include "kernels/conv/cases.inc"
 #undef PARE_CONV_SIZE
 #undef PARE_CONV_LAYER
+}
+
+// Where bytes are multiplied two at a time in sixteen bits: the largest of both signs, and the
+// bytes about the bound.
+TEST(Conv, TheLargestIntegersDoNotSaturate) {
+  VariantTally tally("conv largest");
+  for (const int weight : {127, -128}) {
+    for (const int byte : {255, 128, 127}) {
+      Case c = make_case(square(5, 36, 40, 3, 1, 1), kTypes[7], 4);
+      std::memset(c.src.data(), byte, static_cast<size_t>(c.p.in_h * c.p.in_w * c.p.in_c));
+      std::memset(c.weights.data(), weight, static_cast<size_t>(c.p.out_c * c.terms()));
+      check_case(c, tally);
+    }
+  }
 }
 
 TEST(Conv, AnImageDoesNotDependOnTheOthers) {

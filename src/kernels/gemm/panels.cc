@@ -41,13 +41,15 @@ void multiply_stretch(const PanelLayout& layout, const std::byte* panel, int64_t
   args.panel = panel + depth * vectors * tiles.lanes * tiles.weight_bytes;
   args.sums_stride = sums_stride;
   args.accumulate = rows.accumulate || depth > 0;
-  const int64_t count = (rows.count + tiles.max_rows - 1) / tiles.max_rows;
+  const int64_t max_rows = rows.bounded ? tiles.bounded->max_rows : tiles.max_rows;
+  const auto& by_rows = rows.bounded ? tiles.bounded->tiles : tiles.tiles;
+  const int64_t count = ceil_div(rows.count, max_rows);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t first = rows.count * i / count;
     const int64_t last = rows.count * (i + 1) / count;
     args.rows = rows.rows + first;
     args.sums = static_cast<std::byte*>(sums) + first * sums_stride * 4;
-    tiles.tiles[last - first - 1][vectors - 1](args);
+    by_rows[last - first - 1][vectors - 1](args);
   }
 }
 
@@ -99,7 +101,8 @@ void multiply_panel(const PanelLayout& layout, const std::byte* packed, int64_t 
   const TileSet& tiles = *layout.tiles;
   const std::byte* panel = packed + layout.panel_offset(p);
   const int64_t vectors = layout.panel_vectors(p);
-  const bool wide = rows.wide || (tiles.wide != nullptr && rows.count >= tiles.wide->least_rows);
+  const bool wide =
+      rows.wide || (!rows.bounded && tiles.wide != nullptr && rows.count >= tiles.wide->least_rows);
   const auto multiply = wide ? multiply_wide : multiply_stretch;
   const int64_t k_bytes = vectors * tiles.lanes * tiles.weight_bytes;
   const int64_t fit = wide ? kWideDepth : kStretchBytes / k_bytes / tiles.group * tiles.group;

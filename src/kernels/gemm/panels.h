@@ -68,6 +68,7 @@ struct PanelRows {
   int64_t count = 0;
   const int64_t* tap_offsets = nullptr;
   bool wide = false;        // sixteen-bit elements, for TileSet::wide; offsets are theirs
+  bool bounded = false;     // bytes for TileSet::bounded
   bool accumulate = false;  // sums are continued
 };
 

@@ -69,6 +69,32 @@ struct WideTiles {
   void (*tiles[kMaxTileRows][kMaxTileVectors])(const TileArgs&);  // [rows - 1][vectors - 1]
 };
 
+// Tiles of bytes that are at most kByteBound, whose products with int8 vpmaddubsw adds two at a
+// time without saturating: 2 * 127 * 128 < 2^15. Three instructions for what takes four when
+// widened, and nothing to widen. What a byte has in excess of the bound is multiplied apart, by
+// groups of four; behind a ReLU one byte in a hundred has any. For whole groups: k is a multiple of
+// four.
+inline constexpr int kByteBound = 127;
+struct ExcessRow {
+  const char* excess;          // lies as the row does
+  const int64_t* tap_offsets;  // bytes
+  int64_t taps;
+  int64_t k;
+};
+// Words of marks for a tap: a bit for each group of four.
+inline int64_t excess_words(int64_t k) { return (k / 4 + 63) / 64; }
+struct BoundedTiles {
+  int max_rows;
+  // Bounds src and writes what is left of each byte, 128 at most. False: nothing is.
+  bool (*split)(uint8_t* src, uint8_t* excess, int64_t count);
+  // marks[taps][excess_words(k)]: the groups that have some.
+  void (*mark)(const ExcessRow&, uint64_t* marks);
+  // sums[width] += excess times panel, for the groups marked; [vectors - 1].
+  void (*add[kMaxTileVectors])(const ExcessRow&, const uint64_t* marks, const void* panel,
+                               void* sums);
+  void (*tiles[kMaxTileRows][kMaxTileVectors])(const TileArgs&);  // [rows - 1][vectors - 1]
+};
+
 // One row of floats times several whole panels at once, so that enough sums are under way to hide
 // the latency of an addition: sums[panel][n] = sum over i of values[i] * panel element (index[i],
 // n), i ascending. The elements left out are zero: after a ReLU most are, and their weights are not
@@ -96,6 +122,7 @@ struct TileSet {
   void (*widen)(StoredType type, const void* src, float* dst, int64_t count);
   const WideTiles* wide = nullptr;
   void (*row_panels)(const RowArgs&) = nullptr;
+  const BoundedTiles* bounded = nullptr;
 };
 
 }  // namespace pare

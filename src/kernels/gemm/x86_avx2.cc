@@ -5,6 +5,7 @@
 #include "kernels/gemm/sparse_float.inl"
 #include "kernels/gemm/sparse_words.inl"
 #include "kernels/gemm/tiles_dword.inl"
+#include "kernels/gemm/tiles_dword_bounded.inl"
 #include "kernels/gemm/tiles_float.inl"
 #include "kernels/gemm/tilesets.h"
 #include "kernels/gemm/widen.inl"
@@ -96,7 +97,9 @@ const TileSet tiles_u8s8_4x16_avx2 = {
      PARE_DWORD_TILES_2(DotWords, 1, 3), PARE_DWORD_TILES_2(DotWords, 1, 4)},
     finish_block<int32_t>,
     widen_row,
-    &kWordTiles};
+    &kWordTiles,
+    nullptr,
+    &kBoundedTiles};
 
 namespace {
 
