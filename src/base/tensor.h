@@ -101,6 +101,8 @@ class Tensor {
 
 // All elements as float32, whatever the type (4-bit ones unpacked).
 std::vector<float> to_float_vector(const Tensor& tensor);
+// How many elements are zero, of either sign.
+int64_t count_zeros(const Tensor& tensor);
 // All elements of an integer or bool tensor as int64; fails for floating types.
 Result<std::vector<int64_t>> to_int64_vector(const Tensor& tensor);
 // Converts to a floating type (float32, float16, bfloat16, float64), rounding to nearest even.

@@ -65,5 +65,21 @@ TEST(Tensor, Int4PacksTheFirstElementLow) {
   EXPECT_EQ(to_float_vector(t), (std::vector<float>{-8, 7, -1}));
 }
 
+TEST(Tensor, CountsZerosOfAnyType) {
+  // 700 elements, more than a block; every third is zero, of either sign where there are two.
+  for (const DType type : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat64}) {
+    std::vector<float> values(700, -1.5F);
+    for (size_t i = 0; i < values.size(); i += 3) values[i] = i % 2 == 0 ? 0.0F : -0.0F;
+    const auto tensor = convert_floating(Tensor::from_values<float>({700}, values), type);
+    ASSERT_TRUE(tensor.ok());
+    EXPECT_EQ(count_zeros(*tensor), 234) << dtype_name(type);
+  }
+  std::vector<int8_t> bytes(700, -128);
+  for (size_t i = 0; i < bytes.size(); i += 3) bytes[i] = 0;
+  EXPECT_EQ(count_zeros(Tensor::from_values<int8_t>({700}, bytes)), 234);
+  EXPECT_EQ(count_zeros(Tensor::from_values<int64_t>({3}, std::vector<int64_t>{0, 5, 0})), 2);
+  EXPECT_EQ(count_zeros(Tensor(DType::kFloat32, {0})), 0);
+}
+
 }  // namespace
 }  // namespace pare

@@ -17,6 +17,20 @@ inline float activate(Activation activation, float v, float alpha, float beta) {
   return activate_of<VScalar>(activation, v, alpha, beta);
 }
 
+// In blocks of one length, which the compiler turns into vectors.
+inline int32_t sum_of_bytes(const int8_t* data, int64_t count) {
+  constexpr int64_t kBlock = 64;
+  int32_t sum = 0;
+  int64_t i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    int32_t its = 0;
+    for (int64_t j = 0; j < kBlock; ++j) its += data[i + j];
+    sum += its;
+  }
+  for (; i < count; ++i) sum += data[i];
+  return sum;
+}
+
 // Element i of an array of a floating type or of uint8 or int8, as a float.
 inline float load_as_float(DType type, const void* data, int64_t i) {
   switch (type) {

@@ -215,14 +215,13 @@ std::string group_operation(const Lowering& lowering, const ProductGroup& group)
 
 Result<double> weight_density(Lowering& lowering, const std::string& name,
                               const WeightStore::Make& load) {
-  PARE_ASSIGN_OR_RETURN(const Tensor density,
-                        lowering.weights().get(name + "|density", [&]() -> Result<Tensor> {
-                          PARE_ASSIGN_OR_RETURN(const Tensor weights, load());
-                          const std::vector<float> values = to_float_vector(weights);
-                          const auto zeros = std::count(values.begin(), values.end(), 0.0F);
-                          const auto size = static_cast<double>(std::max<size_t>(1, values.size()));
-                          return Tensor::scalar<double>(1.0 - static_cast<double>(zeros) / size);
-                        }));
+  PARE_ASSIGN_OR_RETURN(
+      const Tensor density, lowering.weights().get(name + "|density", [&]() -> Result<Tensor> {
+        PARE_ASSIGN_OR_RETURN(const Tensor weights, load());
+        const auto zeros = static_cast<double>(count_zeros(weights));
+        const auto size = static_cast<double>(std::max<int64_t>(1, weights.size()));
+        return Tensor::scalar<double>(1.0 - zeros / size);
+      }));
   return density.values<double>()[0];
 }
 

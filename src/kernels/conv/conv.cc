@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/conv/variants.h"
+#include "kernels/scalar.h"
 
 namespace pare {
 namespace {
@@ -81,11 +82,7 @@ void conv_run(const ConvKernel& kernel, const ConvProblem& problem, const ConvAr
 
 void conv_channel_sums(const ConvProblem& p, const int8_t* weights, int32_t* sums) {
   const int64_t terms = p.in_c / p.groups * p.kernel_h * p.kernel_w;
-  for (int64_t o = 0; o < p.out_c; ++o) {
-    int32_t sum = 0;
-    for (int64_t t = 0; t < terms; ++t) sum += weights[o * terms + t];
-    sums[o] = sum;
-  }
+  for (int64_t o = 0; o < p.out_c; ++o) sums[o] = sum_of_bytes(weights + o * terms, terms);
 }
 
 }  // namespace pare

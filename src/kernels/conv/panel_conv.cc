@@ -8,6 +8,7 @@
 // bits for TileSet::wide) or bounded (TileSet::bounded), the strip's input is first copied with its
 // borders into the worker's scratch, a small part of the work; else it is read in place.
 #include <cstring>
+#include <vector>
 
 #include "kernels/conv/variants.h"
 #include "kernels/gemm/panels.h"
@@ -42,15 +43,22 @@ void pack_as(const PanelLayout& layout, const ConvProblem& p, const void* weight
              std::byte* packed) {
   const int64_t channels = p.in_c / p.groups;
   const int64_t taps = p.kernel_h * p.kernel_w;
-  const bool rows = rows_are_taps(p);
+  // Where element k of a tap stands among the weights of an output; looked up, since dividing took
+  // most of the time.
+  std::vector<int64_t> places;
+  for (int64_t tap = 0; tap < layout.taps; ++tap) {
+    for (int64_t k = 0; k < layout.k; ++k) {
+      const bool rows = rows_are_taps(p);
+      const int64_t element = rows ? tap * p.kernel_w + k / channels : tap;
+      places.push_back((rows ? k % channels : k) * taps + element);
+    }
+  }
   for (int64_t g = 0; g < p.groups; ++g) {
     const auto* src = static_cast<const T*>(weights) + g * layout.columns * channels * taps;
-    pack_panels<T>(layout, packed + g * group_bytes(layout),
-                   [&](int64_t o, int64_t tap, int64_t k) {
-                     const int64_t c = rows ? k % channels : k;
-                     const int64_t element = rows ? tap * p.kernel_w + k / channels : tap;
-                     return src[(o * channels + c) * taps + element];
-                   });
+    pack_panels<T>(
+        layout, packed + g * group_bytes(layout), [&](int64_t o, int64_t tap, int64_t k) {
+          return src[o * channels * taps + places[static_cast<size_t>(tap * layout.k + k)]];
+        });
   }
 }
 

@@ -10,25 +10,82 @@ namespace {
 // [N,K] is turned around in squares, so that both sides stay in the cache.
 constexpr int64_t kSquare = 64;
 
+// The weights of the outputs first_n … end_n - 1 by the inputs from first_k on.
 template <typename T>
-void fill_columns(const ColumnLayout& layout, const GemmWeights& w, std::byte* packed) {
+void copy_elements(const ColumnLayout& layout, const GemmWeights& w, int64_t first_n, int64_t end_n,
+                   int64_t first_k, T* dst) {
   const auto* src = static_cast<const T*>(w.data);
-  auto* dst = reinterpret_cast<T*>(packed);
   const int64_t stride = layout.stride() / layout.weight_bytes();
-  for (int64_t k0 = 0; k0 < w.k; k0 += kSquare) {
+  for (int64_t k0 = first_k; k0 < w.k; k0 += kSquare) {
     const int64_t last_k = std::min(w.k, k0 + kSquare);
-    for (int64_t n0 = 0; n0 < w.n; n0 += kSquare) {
-      const int64_t last_n = std::min(w.n, n0 + kSquare);
+    for (int64_t n0 = first_n; n0 < end_n; n0 += kSquare) {
+      const int64_t last_n = std::min(end_n, n0 + kSquare);
       for (int64_t k = k0; k < last_k; ++k) {
         for (int64_t n = n0; n < last_n; ++n) {
           dst[k * stride + n] = src[w.k_major ? k * w.n + n : n * w.k + k];
         }
       }
     }
-    for (int64_t k = k0; k < last_k; ++k) {
-      std::fill(dst + k * stride + w.n, dst + (k + 1) * stride, T{});
+  }
+}
+
+// 16 x 16 bytes turned around: to[k][n] = from[n][k]. Each of four rounds interleaves rows that are
+// half the rows apart.
+void turn_square(const int8_t* from, int64_t from_stride, int8_t* to, int64_t to_stride) {
+  __m128i rows[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    rows[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * from_stride));
+  }
+#pragma GCC unroll 4
+  for (int round = 0; round < 4; ++round) {
+    __m128i next[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      next[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+      next[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) rows[i] = next[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * to_stride), rows[i]);
+  }
+}
+
+// How many outputs and inputs are packed.
+struct Done {
+  int64_t n = 0;
+  int64_t k = 0;
+};
+// [N,K] of bytes in whole squares of sixteen: most of what loading a model does.
+Done turn_bytes(const ColumnLayout& layout, const GemmWeights& w, std::byte* packed) {
+  constexpr int64_t kSide = 16;
+  if (w.k_major || w.type != DType::kInt8) return {};
+  const auto* src = static_cast<const int8_t*>(w.data);
+  auto* dst = reinterpret_cast<int8_t*>(packed);
+  const Done done{w.n / kSide * kSide, w.k / kSide * kSide};
+  // A line of the columns at a time.
+  for (int64_t n0 = 0; n0 < done.n; n0 += kColumnLine) {
+    const int64_t last = std::min(done.n, n0 + kColumnLine);
+    for (int64_t k = 0; k < done.k; k += kSide) {
+      for (int64_t n = n0; n < last; n += kSide) {
+        turn_square(src + n * w.k + k, w.k, dst + k * layout.stride() + n, layout.stride());
+      }
     }
   }
+  return done;
+}
+
+template <typename T>
+void fill_columns(const ColumnLayout& layout, const GemmWeights& w, std::byte* packed) {
+  auto* dst = reinterpret_cast<T*>(packed);
+  const Done done = turn_bytes(layout, w, packed);
+  copy_elements(layout, w, 0, done.n, done.k, dst);
+  copy_elements(layout, w, done.n, w.n, 0, dst);
+  const int64_t stride = layout.stride() / layout.weight_bytes();
+  for (int64_t k = 0; k < w.k; ++k) std::fill(dst + k * stride + w.n, dst + (k + 1) * stride, T{});
 }
 
 // Whether any of `count` floats is infinite or NaN: all bits of `exponent` are set.

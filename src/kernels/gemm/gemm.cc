@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/gemm/variants.h"
+#include "kernels/scalar.h"
 
 namespace pare {
 namespace {
@@ -74,10 +76,13 @@ void gemm_run(const GemmKernel& kernel, const GemmProblem& problem, const GemmAr
 
 void gemm_column_sums(const GemmWeights& w, int32_t* sums) {
   const auto* data = static_cast<const int8_t*>(w.data);
-  for (int64_t n = 0; n < w.n; ++n) {
-    int32_t sum = 0;
-    for (int64_t k = 0; k < w.k; ++k) sum += data[w.k_major ? k * w.n + n : n * w.k + k];
-    sums[n] = sum;
+  if (!w.k_major) {
+    for (int64_t n = 0; n < w.n; ++n) sums[n] = sum_of_bytes(data + n * w.k, w.k);
+    return;
+  }
+  std::fill_n(sums, w.n, 0);
+  for (int64_t k = 0; k < w.k; ++k) {
+    for (int64_t n = 0; n < w.n; ++n) sums[n] += data[k * w.n + n];
   }
 }
 
