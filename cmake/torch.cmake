@@ -42,3 +42,8 @@ set_target_properties(Torch::cpu PROPERTIES
 target_link_libraries(Torch::cpu INTERFACE Torch::c10)
 target_link_options(Torch::cpu INTERFACE "LINKER:--no-as-needed"
                     "LINKER:-rpath-link,${torch_root}/nvidia/cu13/lib")
+
+# Gloo, which LibTorch carries inside: the wheel leaves out the headers that its own headers include.
+add_library(Torch::gloo INTERFACE IMPORTED GLOBAL)
+target_compile_definitions(Torch::gloo INTERFACE USE_C10D_GLOO)
+target_compile_options(Torch::gloo INTERFACE "SHELL:-idirafter ${PROJECT_SOURCE_DIR}/third_party/gloo")

@@ -47,6 +47,9 @@ Status hand_over_training() {
   // training step three to ten times slower as soon as anything else (our own loader, another
   // program) wants the cores.
   setenv("OMP_WAIT_POLICY", "passive", /*replace=*/0);
+  // LibTorch's warnings about connections between ranks are for those who develop it, and every
+  // rank would print them.
+  setenv("TORCH_CPP_LOG_LEVEL", "ERROR", /*replace=*/0);
   std::vector<std::string> arguments = command_line();
   std::vector<char*> argv(arguments.size() + 1, nullptr);
   std::ranges::transform(arguments, argv.begin(), [](std::string& one) { return one.data(); });

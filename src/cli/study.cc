@@ -6,15 +6,18 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/build_info.h"
 #include "base/file.h"
+#include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "cli/stop_signal.h"
+#include "cli/study_jobs.h"
 #include "cli/trainer.h"
 #include "cli/usage.h"
 #include "report/report.h"
@@ -29,6 +32,8 @@ struct StudyArguments {
   std::string folder;
   std::string data;
   int threads = 0;
+  int jobs = 1;
+  bool only_trainings = false;
   bool dry_run = false;
   bool json = false;
 };
@@ -96,6 +101,36 @@ Status print_outcome(const StudyArguments& o, const StudyConfig& config,
                                                    result.failed, result.steps.size()));
 }
 
+// Starts the jobs beside this one; gives the threads that each of them all may train with.
+Result<int> start_jobs(const StudyArguments& o, const StudyConfig& config, StudyJobs& jobs) {
+  const int cores = o.threads > 0 ? o.threads : available_cores();
+  const int threads = std::max(1, cores / o.jobs);
+  const auto trainings = std::count_if(config.nets.begin(), config.nets.end(),
+                                       [](const StudyNet& net) { return !net.train.empty(); });
+  for (int i = 1; i < std::min<int>(o.jobs, static_cast<int>(trainings)); ++i) {
+    std::vector<std::string> arguments = {"study",  o.config,    "--only-trainings",     "--output",
+                                          o.folder, "--threads", std::to_string(threads)};
+    if (!o.data.empty()) arguments.insert(arguments.end(), {"--data", o.data});
+    PARE_RETURN_IF_ERROR(jobs.start(std::move(arguments)));
+  }
+  return threads;
+}
+
+// Another job does the rest and reports.
+Status print_left(const StudyArguments& o, const StudyResult& result) {
+  if (o.json) {
+    print_indented(steps_json(result));
+  } else {
+    for (const StepRecord& step : result.steps) {
+      if (step.status == "left out") continue;
+      fmt::print("{}: {} ({})\n", step.step, step.status, step.cause);
+    }
+    fmt::print("nothing more for this job: another one finishes the study\n");
+  }
+  if (result.failed == 0) return ok_status();
+  return not_found(fmt::format("{} steps failed", result.failed));
+}
+
 Status run(StudyArguments o) {
   PARE_ASSIGN_OR_RETURN(StudyConfig config, load_study_config(o.config));
   // Without training the study leaves out what needs it.
@@ -106,6 +141,7 @@ Status run(StudyArguments o) {
   options.folder = o.folder;
   options.threads = o.threads;
   options.dry_run = o.dry_run;
+  options.only_shared = o.only_trainings;
   options.stop = take_stop_signals();
   PARE_ASSIGN_OR_RETURN(options.program, program_identity());
   const auto trainer = make_study_trainer(options.stop);
@@ -121,12 +157,17 @@ Status run(StudyArguments o) {
     };
   }
   options.events.note = [&](const std::string& text) { progress.line("warning: " + text); };
+  StudyJobs jobs;
+  if (o.jobs > 1 && !o.dry_run) {
+    PARE_ASSIGN_OR_RETURN(options.training_threads, start_jobs(o, config, jobs));
+  }
   const Result<StudyResult> result = run_study(config, options);
   if (!result.ok()) {
     if (result.status().code() != StatusCode::kCancelled) return result.status();
     return cancelled(
         fmt::format("stopped; the same command goes on from here ({})", result.status().message()));
   }
+  if (!result->finished) return print_left(o, *result);
   if (!o.dry_run) return print_outcome(o, config, *result);
   if (o.json) {
     print_indented(steps_json(*result));
@@ -148,6 +189,12 @@ std::function<Status()> set_up_study(CLI::App& app) {
   app.add_option("--data", o->data,
                  "CIFAR or image folder, cifar10 or cifar100, in place of what the config says");
   app.add_option("--threads", o->threads, "0: all cores")->check(whole_number(0, 1024));
+  app.add_option("--jobs", o->jobs,
+                 "Trainings at once on this host, each a process with its share of the threads")
+      ->check(whole_number(1, 1024))
+      ->capture_default_str();
+  app.add_flag("--only-trainings", o->only_trainings,
+               "Run trainings of this study that no other job runs, and leave the rest to one");
   app.add_flag("--dry-run", o->dry_run, "List the steps and what would become of each, and leave");
   app.add_flag("--json", o->json, "Print the steps and the paths as JSON, not the tables");
   return [o] { return run(*o); };
@@ -161,7 +208,9 @@ Command make_study_command() {
           .examples =
               "  pare study\n"
               "  pare study --dry-run\n"
-              "  pare study mine.toml --data photos/ --output results\n",
+              "  pare study mine.toml --data photos/ --output results\n"
+              "  pare study mine.toml --jobs 4\n"
+              "  sbatch --array=1-8 --wrap 'pare study mine.toml --output /shared/results'\n",
           .setup = set_up_study};
 }
 

@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -21,6 +22,8 @@
 #include "cli/trainer.h"
 #include "cli/usage.h"
 #include "train/device.h"
+#include "train/rank_place.h"
+#include "train/ranks.h"
 #include "train/recipe.h"
 #include "train/run_folder.h"
 
@@ -101,13 +104,28 @@ void print_fields() {
   }
 }
 
-void print_result(const TrainRecipe& recipe, const TrainResult& result) {
+// "4, 94.2 MB of gradients a step, on their way for 31.0 ms, 4.1 of them after the backward pass"
+std::string traffic_text(const GradientTraffic& traffic, int ranks) {
+  const auto steps = static_cast<double>(std::max<int64_t>(1, traffic.steps));
+  std::string text = fmt::format("{}, {:.1f} MB of gradients a step", ranks,
+                                 static_cast<double>(traffic.bytes) / steps / 1e6);
+  if (traffic.busy_s > 0) {
+    text += fmt::format(", on their way for {:.1f} ms, {:.1f} of them after the backward pass",
+                        1e3 * traffic.busy_s / steps, 1e3 * traffic.exposed_s / steps);
+  }
+  return text;
+}
+
+void print_result(const TrainRecipe& recipe, const TrainResult& result, const Ranks* ranks) {
   fmt::print("model         {}\n", result.model_path);
   fmt::print("weights hash  {}\n", result.weights_hash);
   fmt::print("trained       {} steps in {}{}\n", result.steps, clock_text(result.seconds),
              result.gpu_share
                  ? fmt::format(", the GPU at work {:.1f} % of it", 100 * *result.gpu_share)
                  : "");
+  if (ranks != nullptr && result.traffic) {
+    fmt::print("ranks         {}\n", traffic_text(*result.traffic, ranks->size()));
+  }
   if (result.images == 0) return;
   const auto right =
       static_cast<int64_t>(result.top1 / 100 * static_cast<double>(result.images) + 0.5);
@@ -126,11 +144,18 @@ void print_result(const TrainRecipe& recipe, const TrainResult& result) {
   }
 }
 
-void print_json(const TrainRecipe& recipe, const TrainResult& result) {
+void print_json(const TrainRecipe& recipe, const TrainResult& result, const Ranks* ranks) {
   nlohmann::json out = {{"model", result.model_path}, {"net", recipe.model.name},
                         {"recipe", recipe.name},      {"weights_hash", result.weights_hash},
                         {"steps", result.steps},      {"seconds", result.seconds}};
   if (result.gpu_share) out["gpu_share"] = *result.gpu_share;
+  if (ranks != nullptr && result.traffic) {
+    out["ranks"] = ranks->size();
+    out["gradients"] = {{"steps", result.traffic->steps},
+                        {"bytes", result.traffic->bytes},
+                        {"busy_s", result.traffic->busy_s},
+                        {"exposed_s", result.traffic->exposed_s}};
+  }
   if (result.images > 0) {
     out["images"] = result.images;
     out["top1"] = result.top1;
@@ -151,6 +176,9 @@ void show_events(TrainRun& run, TrainProgress& progress) {
     for (const std::string& warning : run.data.warnings) progress.note(warning);
     progress.note(fmt::format("{} by recipe {}, on {}, into {}", run.recipe.model.name,
                               run.recipe.name, run.data.train->description(), run.folder));
+    if (run.ranks == nullptr) return;
+    progress.note(fmt::format("{} ranks, started by {}: each batch is shared out among them",
+                              run.ranks->size(), run.ranks->place().launcher));
   };
   run.events.step = [&progress, stop = run.stop](const StepReport& r) {
     if (!stop->load()) progress.step(r);  // the bar would wipe what Ctrl-C said
@@ -159,8 +187,24 @@ void show_events(TrainRun& run, TrainProgress& progress) {
   run.events.note = [&progress](const std::string& line) { progress.note(line); };
 }
 
-Result<TrainResult> train_with_teacher(const Options& o, TrainRecipe& recipe) {
-  PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_train_material(recipe, o.strict));
+// Data is fetched and split once where ranks share a disk: first by rank 0, then by one rank of
+// each host, then by the others.
+Result<TrainMaterial> load_in_turn(TrainRecipe& recipe, bool strict, Ranks* ranks) {
+  if (ranks == nullptr) return load_train_material(recipe, strict);
+  const int mine = ranks->leads() ? 0 : ranks->place().local_rank == 0 ? 1 : 2;
+  TrainMaterial material;
+  for (int turn = 0; turn < 3; ++turn) {
+    if (turn == mine) {
+      PARE_ASSIGN_OR_RETURN(material, load_train_material(recipe, strict));
+    }
+    PARE_RETURN_IF_ERROR(ranks->meet());
+  }
+  return material;
+}
+
+// `ranks` may be null.
+Result<TrainResult> train_with_teacher(const Options& o, TrainRecipe& recipe, Ranks* ranks) {
+  PARE_ASSIGN_OR_RETURN(TrainMaterial material, load_in_turn(recipe, o.strict, ranks));
   TrainProgress progress(stderr_is_terminal());
   TrainRun run;
   run.recipe = recipe;
@@ -171,7 +215,8 @@ Result<TrainResult> train_with_teacher(const Options& o, TrainRecipe& recipe) {
   run.threads = o.threads;
   run.device = o.device;
   run.stop = take_stop_signals();
-  show_events(run, progress);
+  run.ranks = ranks;
+  if (ranks == nullptr || ranks->leads()) show_events(run, progress);
   const auto teacher = find_teacher(run);
   if (!teacher.ok()) {
     progress.wipe();
@@ -183,11 +228,9 @@ Result<TrainResult> train_with_teacher(const Options& o, TrainRecipe& recipe) {
   return trained;
 }
 
-Status run_training(Options o) {
-  if (o.show_fields) {
-    print_fields();
-    return ok_status();
-  }
+// The recipe of the run; settles what `o` leaves open: the folder, and whether the run goes on.
+// `restarted`: by a launcher, with the command line that began the run.
+Result<TrainRecipe> decide(Options& o, bool restarted) {
   if (o.resume && o.folder.empty()) {
     return invalid_argument("--resume needs the folder of the run (--out)");
   }
@@ -195,21 +238,64 @@ Status run_training(Options o) {
   if (o.resume && !at_teacher) PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
   PARE_ASSIGN_OR_RETURN(TrainRecipe recipe, resolve_recipe(o));
   if (has_trained_teacher(recipe)) PARE_RETURN_IF_ERROR(teacher_recipe(recipe).status());
+  if (o.show_recipe) return recipe;
+  if (at_teacher) o.resume = false;  // the student has not begun
+  if (o.folder.empty()) o.folder = default_folder(recipe);
+  if (restarted && RunFolder::check(o.folder, /*resume=*/true).ok()) o.resume = true;
+  PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
+  return recipe;
+}
+
+// Rank 0 decides for all: the others may not see its folder.
+Result<TrainRecipe> decide_together(Options& o, Ranks& ranks) {
+  nlohmann::json decided;
+  if (ranks.leads()) {
+    PARE_ASSIGN_OR_RETURN(const TrainRecipe recipe, decide(o, ranks.place().restarted));
+    decided = {{"recipe", recipe_toml(recipe)}, {"folder", o.folder}, {"resume", o.resume}};
+  }
+  PARE_ASSIGN_OR_RETURN(const std::string text, ranks.text_from_leader(decided.dump()));
+  decided = nlohmann::json::parse(text);
+  o.folder = decided.at("folder").get<std::string>();
+  o.resume = decided.at("resume").get<bool>();
+  return parse_train_recipe(decided.at("recipe").get<std::string>(), "the recipe of rank 0");
+}
+
+Status train_and_print(Options& o, TrainRecipe recipe, Ranks* ranks) {
+  PARE_RETURN_IF_ERROR(choose_device(o.device).status());
+  PARE_ASSIGN_OR_RETURN(const TrainResult result, train_with_teacher(o, recipe, ranks));
+  if (ranks != nullptr && !ranks->leads()) return ok_status();
+  if (o.json) {
+    print_json(recipe, result, ranks);
+  } else {
+    print_result(recipe, result, ranks);
+  }
+  return ok_status();
+}
+
+Status train_with_ranks(Options& o, const RankPlace& place) {
+  PARE_ASSIGN_OR_RETURN(const std::unique_ptr<Ranks> ranks, Ranks::join(place));
+  const auto recipe = decide_together(o, *ranks);
+  Status end =
+      ranks->close(recipe.ok() ? train_and_print(o, *recipe, ranks.get()) : recipe.status());
+  // All stopped together; rank 0 says so.
+  if (end.code() == StatusCode::kCancelled && !ranks->leads()) return ok_status();
+  return end;
+}
+
+Status run_training(Options o) {
+  if (o.show_fields) {
+    print_fields();
+    return ok_status();
+  }
+  PARE_ASSIGN_OR_RETURN(const std::optional<RankPlace> place,
+                        find_rank_place(process_environment()));
+  if (place && !o.show_recipe) return train_with_ranks(o, *place);
+  PARE_ASSIGN_OR_RETURN(const TrainRecipe recipe, decide(o, /*restarted=*/false));
   if (o.show_recipe) {
     fmt::print("{}", recipe_toml(recipe));
     return ok_status();
   }
-  if (at_teacher) o.resume = false;  // the student has not begun
-  if (o.folder.empty()) o.folder = default_folder(recipe);
-  PARE_RETURN_IF_ERROR(RunFolder::check(o.folder, o.resume));
-  PARE_RETURN_IF_ERROR(choose_device(o.device).status());
-  PARE_ASSIGN_OR_RETURN(const TrainResult result, train_with_teacher(o, recipe));
-  if (o.json) {
-    print_json(recipe, result);
-  } else {
-    print_result(recipe, result);
-  }
-  return ok_status();
+  return train_and_print(o, recipe, nullptr);
 }
 
 std::function<Status()> set_up(CLI::App& app) {
@@ -259,7 +345,9 @@ Command make_train_command() {
           "  pare train --model vit-seed --data cifar10 --epochs 50 --out runs/vit\n"
           "  pare train --resume --out runs/vit\n"
           "  pare train --model mine.onnx --data photos/ --lr 0.005 --teacher alexnet\n"
-          "  pare train --model alexnet --set augment.cutout=12 --set optimiser.kind=adamw\n",
+          "  pare train --model alexnet --set augment.cutout=12 --set optimiser.kind=adamw\n"
+          "  torchrun --no-python --nproc-per-node 4 pare train --model alexnet --out runs/four\n"
+          "  srun --ntasks 8 pare train --model vit-seed --data cifar10 --out runs/eight\n",
           set_up};
 }
 

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/train_material.h"
 #include "graph/model_file.h"
+#include "train/ranks.h"
 #include "train/run_folder.h"
 
 namespace pare {
@@ -48,12 +49,18 @@ Result<Graph> train_teacher(const TrainRun& student) {
   PARE_ASSIGN_OR_RETURN(run.recipe, teacher_recipe(student.recipe));
   run.folder = teacher_folder(student.folder);
   const std::string model = run.folder + "/model.onnx";
-  if (file_exists(model)) return load_model(model);
-  if (!file_exists(student.folder + "/recipe.toml")) {
+  // Rank 0 sees the folder, others perhaps not.
+  const bool leads = student.ranks == nullptr || student.ranks->leads();
+  PARE_ASSIGN_OR_RETURN(const bool trained_before,
+                        wish_of_any(student.ranks, leads && file_exists(model)));
+  if (trained_before) return load_model(model);
+  if (leads && !file_exists(student.folder + "/recipe.toml")) {
     PARE_RETURN_IF_ERROR(make_directories(student.folder));
     PARE_RETURN_IF_ERROR(write_file(student.folder + "/recipe.toml", recipe_toml(student.recipe)));
   }
-  run.resume = RunFolder::check(run.folder, /*resume=*/true).ok();
+  PARE_ASSIGN_OR_RETURN(
+      run.resume,
+      wish_of_any(student.ranks, leads && RunFolder::check(run.folder, /*resume=*/true).ok()));
   std::optional<Graph> own;
   if (!run.recipe.distil.teacher.empty()) {
     PARE_ASSIGN_OR_RETURN(own, load_train_teacher(run.recipe.distil.teacher));

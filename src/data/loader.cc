@@ -24,6 +24,18 @@ double seconds_since(Clock::time_point begin) {
 
 }  // namespace
 
+std::vector<int64_t> places_of_share(int64_t images, const BatchShare& share) {
+  const int64_t pairs = images / 2;
+  const int64_t begin = pairs * share.index / share.count;
+  const int64_t end = pairs * (share.index + 1) / share.count;
+  std::vector<int64_t> places;
+  for (int64_t i = begin; i < end; ++i) places.push_back(i);
+  // The middle one of an odd number has no partner.
+  if (images % 2 != 0 && share.index == 0) places.push_back(pairs);
+  for (int64_t i = end; i-- > begin;) places.push_back(images - 1 - i);
+  return places;
+}
+
 class Loader::Impl {
  public:
   Impl(std::shared_ptr<const Dataset> data, const LoaderOptions& options)
@@ -128,15 +140,17 @@ class Loader::Impl {
 
   Status fill(Batch& batch, const Order& order, std::vector<uint8_t>& image) const {
     const int64_t first = batch.index * options_.batch_size;
-    batch.count = std::min(options_.batch_size, data_->size() - first);
+    batch.whole = std::min(options_.batch_size, data_->size() - first);
+    const std::vector<int64_t> places = places_of_share(batch.whole, options_.share);
+    batch.count = static_cast<int64_t>(places.size());
     const auto count = static_cast<size_t>(batch.count);
     batch.images.resize(count);
     batch.labels.resize(count);
     batch.pixels.resize(options_.pixels ? count * image.size() : 0);
     batch.draws.resize(count);
     for (size_t i = 0; i < count; ++i) {
-      const size_t at = static_cast<size_t>(first) + i;
-      const int64_t position = order == nullptr ? static_cast<int64_t>(at) : (*order)[at];
+      const int64_t at = first + places[i];
+      const int64_t position = order == nullptr ? at : (*order)[static_cast<size_t>(at)];
       batch.images[i] = position;
       batch.labels[i] = data_->label(position);
       batch.draws[i] = draw_image(options_.augment, {options_.seed, batch.epoch, position}, shape_);
@@ -177,6 +191,11 @@ Result<std::unique_ptr<Loader>> Loader::create(std::shared_ptr<const Dataset> da
     return invalid_argument(fmt::format(
         "loader: batch size {}, {} threads, {} batches ahead: expected at least 1 of each",
         options.batch_size, options.threads, options.prefetch));
+  }
+  if (options.share.count < 1 || options.share.index < 0 ||
+      options.share.index >= options.share.count) {
+    return invalid_argument(
+        fmt::format("loader: no share {} of {}", options.share.index, options.share.count));
   }
   constexpr int64_t kMaxEpoch = int64_t{1} << 24;  // what a random number's key has room for
   if (options.epoch < 0 || options.epoch >= kMaxEpoch || options.batch < 0) {

@@ -4,6 +4,10 @@
 // from (seed, epoch), augmentation is keyed by image (augment.h). So the stream is the same for any
 // number of threads, and a resumed run needs only to say where it goes on.
 //
+// Of several programs that train together each has a loader with a share of its own
+// (LoaderOptions::share): the batch of one program, its images dealt out, with the same draws.
+// Image i and its partner count-1-i, with which mixup and CutMix mix it, go to the same share.
+//
 // Workers fill a ring of `prefetch` batches, each worker a whole batch at a time; next() takes them
 // in order and gives the emptied buffers back. stats() says who waited for whom.
 #ifndef PARE_DATA_LOADER_H_
@@ -20,6 +24,16 @@
 
 namespace pare {
 
+// Share `index` of `count` shares, of every batch.
+struct BatchShare {
+  int index = 0;
+  int count = 1;
+};
+
+// Which places of a batch of so many images make the share, in the order in which it holds them:
+// half of them from the first half of the batch, then their partners. Shares differ by two at most.
+std::vector<int64_t> places_of_share(int64_t images, const BatchShare& share);
+
 struct LoaderOptions {
   int64_t batch_size = 256;
   uint64_t seed = 0;
@@ -32,12 +46,14 @@ struct LoaderOptions {
   int64_t batch = 0;
   // false: only what is drawn, for pixels that are made elsewhere; no image is read.
   bool pixels = true;
+  BatchShare share;  // the others' images are not read; batch_size is that of all shares together
 };
 
 struct Batch {
   int64_t epoch = 0;
   int64_t index = 0;            // of the batch in its epoch
-  int64_t count = 0;            // images
+  int64_t count = 0;            // images; 0 where a small batch has none for this share
+  int64_t whole = 0;            // images of all shares together
   std::vector<uint8_t> pixels;  // count × C × H × W; empty if only draws were asked for
   std::vector<int32_t> labels;
   // mixup and CutMix: the target is (1 - weight) on the label and weight on the mixed label.

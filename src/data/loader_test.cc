@@ -76,6 +76,62 @@ TEST(Dataset, ReadsImagesOneAfterTheOther) {
   EXPECT_FALSE(read_images(*images, 4, pixels).ok());  // there is no sixth
 }
 
+TEST(Loader, SharesOfABatchAreTheBatchDealtOutWithItsMixedPairs) {
+  const auto data = toys(50);
+  LoaderOptions options{
+      .batch_size = 11, .seed = 5, .drop_last = false, .augment = everything(), .threads = 2};
+  const auto whole = take(data, options, 20);
+  bool mixed = false;
+  for (const int count : {2, 3, 4, 9}) {
+    options.share.count = count;
+    std::vector<std::vector<Batch>> shares;
+    for (options.share.index = 0; options.share.index < count; ++options.share.index) {
+      shares.push_back(take(data, options, 20));
+    }
+    for (size_t b = 0; b < whole.size(); ++b) {
+      std::set<int64_t> seen;
+      for (int s = 0; s < count; ++s) {
+        const Batch& part = shares[static_cast<size_t>(s)][b];
+        const auto places = places_of_share(whole[b].count, {s, count});
+        ASSERT_EQ(part.count, static_cast<int64_t>(places.size()));
+        EXPECT_EQ(part.whole, whole[b].count);
+        for (size_t i = 0; i < places.size(); ++i) {
+          const auto at = static_cast<size_t>(places[i]);
+          EXPECT_TRUE(seen.insert(places[i]).second);
+          EXPECT_EQ(part.images[i], whole[b].images[at]);
+          EXPECT_EQ(part.labels[i], whole[b].labels[at]);
+          EXPECT_EQ(part.mixed.labels[i], whole[b].mixed.labels[at]);
+          EXPECT_EQ(part.mixed.weights[i], whole[b].mixed.weights[at]);
+          mixed = mixed || part.mixed.weights[i] > 0;
+          const auto bytes = static_cast<size_t>(kShape.size());
+          EXPECT_TRUE(std::equal(part.pixels.begin() + static_cast<int64_t>(i * bytes),
+                                 part.pixels.begin() + static_cast<int64_t>((i + 1) * bytes),
+                                 whole[b].pixels.begin() + static_cast<int64_t>(at * bytes)));
+        }
+      }
+      EXPECT_EQ(static_cast<int64_t>(seen.size()), whole[b].count);
+    }
+  }
+  EXPECT_TRUE(mixed);
+  options.share = {3, 3};
+  EXPECT_THAT(Loader::create(data, options).status().message(), HasSubstr("no share 3 of 3"));
+}
+
+TEST(Loader, SharesDifferByTwoImagesAtMost) {
+  for (int64_t images = 0; images < 40; ++images) {
+    for (int count = 1; count < 9; ++count) {
+      size_t least = 100;
+      size_t most = 0;
+      for (int s = 0; s < count; ++s) {
+        const size_t size = places_of_share(images, {s, count}).size();
+        least = std::min(least, size);
+        most = std::max(most, size);
+      }
+      EXPECT_LE(most - least, 2U) << images << " over " << count;
+    }
+  }
+}
+
 TEST(Loader, GivesTheSameStreamForAnyNumberOfThreads) {
   const auto data = toys(50);
   LoaderOptions options{.batch_size = 8, .seed = 5, .augment = everything()};

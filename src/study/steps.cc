@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,8 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "base/file.h"
+#include "study/claims.h"
 
 namespace pare {
 namespace {
@@ -48,36 +48,6 @@ std::string folder_name(const std::string& step) {
   }
   return name.substr(0, kMaxName) + "-" + hash_text(step).substr(0, kHashDigits);
 }
-
-// One study at a time in a folder; the system lets go of it whatever end the program has.
-class FolderLock {
- public:
-  static Result<FolderLock> take(const std::string& folder) {
-    const std::string path = folder + "/lock";
-    FolderLock lock;
-    lock.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock.fd_ < 0) {
-      return io_error(fmt::format("{}: cannot be written: {}", path,
-                                  std::error_code(errno, std::generic_category()).message()));
-    }
-    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-      if (errno == EWOULDBLOCK) return io_error(folder + ": another study is at work here");
-      return io_error(fmt::format("{}: cannot be locked: {}", path,
-                                  std::error_code(errno, std::generic_category()).message()));
-    }
-    return lock;
-  }
-  FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FolderLock& operator=(FolderLock&&) = delete;
-  FolderLock(const FolderLock&) = delete;
-  ~FolderLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
- private:
-  FolderLock() = default;
-  int fd_ = -1;
-};
 
 // Of records: everything but the context, in which only date and machine stand.
 std::string hash_records(const std::vector<Record>& records) {
@@ -160,7 +130,7 @@ std::string changed_text(const Inputs& before, const Inputs& now) {
 class StepRunner {
  public:
   StepRunner(std::string study, const StudyOptions& options)
-      : study_(std::move(study)), options_(options) {}
+      : study_(std::move(study)), options_(options), claims_(options.folder + "/claims") {}
 
   Status run(const std::vector<StudyStep>& steps);
   StudyResult take() { return std::move(result_); }
@@ -172,6 +142,17 @@ class StepRunner {
     std::string cause;
     double seconds = 0;
   };
+  Status run_shared(const std::vector<StudyStep>& steps, bool finishing);
+  StepRecord record_of(const StudyStep& step, const Outcome& outcome) const {
+    return {.study = study_,
+            .step = step.name,
+            .status = outcome.status,
+            .cause = outcome.cause,
+            .seconds = outcome.seconds};
+  }
+  Result<bool> try_shared(const StudyStep& step, int number, int count);
+  Status finish(const std::vector<StudyStep>& steps);
+  void leave(const std::vector<StudyStep>& steps);
   Result<Outcome> visit(const StudyStep& step, int number, int count);
   Result<Outcome> run_one(const StudyStep& step, const Inputs& inputs, std::string cause);
   Result<StudyStepOutput> run_in(const StudyStep& step, const std::string& folder);
@@ -192,7 +173,10 @@ class StepRunner {
   std::string study_;
   const StudyOptions& options_;
   StudyResults results_;
-  std::set<std::string> will_run_;  // in a dry run: their results are not known
+  Claims claims_;
+  std::map<std::string, Outcome> shared_;  // shared steps that are done with
+  std::set<std::string> told_;             // of them those whose end was told
+  std::set<std::string> will_run_;         // in a dry run: their results are not known
   StudyResult result_;
 };
 
@@ -308,6 +292,7 @@ Result<StepRunner::Outcome> StepRunner::run_one(const StudyStep& step, const Inp
 
 Result<StepRunner::Outcome> StepRunner::visit(const StudyStep& step, int number, int count) {
   if (!step.left_out.empty()) return Outcome{"left out", step.left_out};
+  if (const auto done = shared_.find(step.name); done != shared_.end()) return done->second;
   if (const std::string need = missing_need(step); !need.empty()) {
     return Outcome{"left out", fmt::format("it needs '{}', which has no result", need)};
   }
@@ -336,18 +321,91 @@ Result<StepRunner::Outcome> StepRunner::visit(const StudyStep& step, int number,
   return run_one(step, inputs, std::move(cause));
 }
 
+// One look at a shared step; true once it is done with, false while another program is at it.
+Result<bool> StepRunner::try_shared(const StudyStep& step, int number, int count) {
+  if (shared_.contains(step.name)) return true;
+  const Inputs inputs = inputs_of(step);
+  std::string cause;
+  PARE_ASSIGN_OR_RETURN(const std::unique_ptr<Claim> claim, claims_.take(folder_name(step.name)));
+  if (claim == nullptr) return false;
+  if (find(step, inputs, cause)) {
+    PARE_ASSIGN_OR_RETURN(shared_[step.name], visit(step, number, count));
+    return true;
+  }
+  if (stopping()) return cancelled("stopped before step '" + step.name + "'");
+  if (options_.events.begins) options_.events.begins(step.name, number, count);
+  PARE_ASSIGN_OR_RETURN(const Outcome outcome, run_one(step, inputs, std::move(cause)));
+  shared_[step.name] = outcome;
+  if (options_.events.ends) options_.events.ends(record_of(step, outcome), number, count);
+  told_.insert(step.name);
+  return true;
+}
+
+// Runs the shared steps that nobody else runs. `finishing`: until all are done, with those whose
+// program died in the meantime.
+Status StepRunner::run_shared(const std::vector<StudyStep>& steps, bool finishing) {
+  const auto count = static_cast<int>(steps.size());
+  while (true) {
+    bool elsewhere = false;
+    for (int i = 0; i < count; ++i) {
+      const StudyStep& step = steps[static_cast<size_t>(i)];
+      if (!step.shared || !step.left_out.empty()) continue;
+      PARE_ASSIGN_OR_RETURN(const bool done, try_shared(step, i + 1, count));
+      if (!done && options_.events.progress) {
+        options_.events.progress(fmt::format("{}: at work on {}", step.name, claims_.holder()));
+      }
+      elsewhere = elsewhere || !done;
+    }
+    if (!elsewhere || !finishing) return ok_status();
+    if (stopping()) return cancelled("stopped while other jobs were training");
+    constexpr std::chrono::milliseconds kLook{500};
+    std::this_thread::sleep_for(kLook);
+  }
+}
+
 Status StepRunner::run(const std::vector<StudyStep>& steps) {
+  if (options_.dry_run) return finish(steps);
+  std::unique_ptr<Claim> finishing;
+  const auto ask = [&]() -> Status {
+    if (options_.only_shared) return ok_status();
+    PARE_ASSIGN_OR_RETURN(finishing, claims_.take("finish"));
+    return ok_status();
+  };
+  PARE_RETURN_IF_ERROR(ask());
+  PARE_RETURN_IF_ERROR(run_shared(steps, finishing != nullptr));
+  // Who was to finish it may have died.
+  if (finishing == nullptr) PARE_RETURN_IF_ERROR(ask());
+  if (finishing == nullptr) {
+    leave(steps);
+    return ok_status();
+  }
+  PARE_RETURN_IF_ERROR(run_shared(steps, /*finishing=*/true));
+  return finish(steps);
+}
+
+// Another program has the rest.
+void StepRunner::leave(const std::vector<StudyStep>& steps) {
+  result_.finished = false;
+  for (const StudyStep& step : steps) {
+    const auto done = shared_.find(step.name);
+    const Outcome outcome = done != shared_.end()
+                                ? done->second
+                                : Outcome{"left out", "another job of this study does it"};
+    result_.failed += outcome.status == "failed" ? 1 : 0;
+    result_.steps.push_back(record_of(step, outcome));
+  }
+}
+
+Status StepRunner::finish(const std::vector<StudyStep>& steps) {
   const auto count = static_cast<int>(steps.size());
   for (int i = 0; i < count; ++i) {
     const StudyStep& step = steps[static_cast<size_t>(i)];
-    PARE_ASSIGN_OR_RETURN(Outcome outcome, visit(step, i + 1, count));
+    PARE_ASSIGN_OR_RETURN(const Outcome outcome, visit(step, i + 1, count));
     result_.failed += outcome.status == "failed" ? 1 : 0;
-    result_.steps.push_back({.study = study_,
-                             .step = step.name,
-                             .status = std::move(outcome.status),
-                             .cause = std::move(outcome.cause),
-                             .seconds = outcome.seconds});
-    if (options_.events.ends) options_.events.ends(result_.steps.back(), i + 1, count);
+    result_.steps.push_back(record_of(step, outcome));
+    if (options_.events.ends && !told_.contains(step.name)) {
+      options_.events.ends(result_.steps.back(), i + 1, count);
+    }
     if (!results_.has(step.name)) continue;
     const std::vector<Record>& records = results_.records(step.name);
     result_.records.insert(result_.records.end(), records.begin(), records.end());
@@ -385,12 +443,10 @@ const std::string& StudyResults::hash(const std::string& step) const { return fi
 
 Result<StudyResult> run_steps(const std::string& study, const std::vector<StudyStep>& steps,
                               const StudyOptions& options) {
-  std::optional<FolderLock> lock;
   if (!options.dry_run) {
-    PARE_RETURN_IF_ERROR(make_directories(options.folder + "/steps"));
-    PARE_RETURN_IF_ERROR(make_directories(options.folder + "/unfinished"));
-    PARE_ASSIGN_OR_RETURN(FolderLock taken, FolderLock::take(options.folder));
-    lock.emplace(std::move(taken));
+    for (const char* part : {"/steps", "/unfinished", "/claims"}) {
+      PARE_RETURN_IF_ERROR(make_directories(options.folder + part));
+    }
   }
   StepRunner runner(study, options);
   PARE_RETURN_IF_ERROR(runner.run(steps));

@@ -3,12 +3,17 @@
 //
 //   FOLDER/steps/<step>/       a finished step: step.json, records.jsonl and its files
 //   FOLDER/unfinished/<step>/  one that is at work, or was when the program was killed
-//   FOLDER/lock                held while a study is at work
+//   FOLDER/claims/             who is at work on what (claims.h)
 //
 // step.json says what the result depends on, input by input (hashes of files and data, settings,
 // program), and the hash of every file. A step is run when an input has another value than it says,
 // when there is no result yet, or when a file is not what it was. Inputs are compared one by one so
 // that it can be said which of them changed.
+//
+// Several programs may be at work in one folder, on one host or on many that share it. Steps that
+// are marked so are dealt out: each is run by whoever claims it first, and by another if that one
+// dies. All else is one program's, the one that finishes the study, once nothing is dealt out any
+// more; times are taken only then, but for others' work on the same machine. The others leave.
 #ifndef PARE_STUDY_STEPS_H_
 #define PARE_STUDY_STEPS_H_
 
@@ -77,6 +82,7 @@ struct StudyStep {
   std::vector<StudyNeed> needs;
   std::map<std::string, std::string> inputs;  // by what they are, in words: "the settings"
   std::string left_out;                       // why it cannot be run here; empty: it can
+  bool shared = false;                        // any program may run it; it needs no other step
   std::function<Result<StudyStepOutput>(const StudyStepContext& context)> run;
 };
 

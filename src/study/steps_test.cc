@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/file.h"
 #include "testing/files.h"
@@ -237,14 +240,72 @@ TEST_F(Steps, AStopIsObeyedBeforeTheNextStep) {
   EXPECT_THAT(ran_, ElementsAre("b", "c"));
 }
 
-TEST_F(Steps, TwoStudiesInOneFolderAreRefused) {
-  std::vector<StudyStep> steps = {step("a")};
-  steps[0].run = [this](const StudyStepContext&) -> Result<StudyStepOutput> {
-    const auto second = run_steps("s", {step("b")}, options());
-    return second.ok() ? internal_error("the second one began") : second.status();
+TEST_F(Steps, ASecondProgramInTheFolderDoesSharedStepsAndLeavesTheRest) {
+  std::vector<StudyStep> steps = {step("a"), step("s1"), step("s2")};
+  steps[1].shared = steps[2].shared = true;
+  const auto first = steps[1].run;
+  steps[1].run = [&](const StudyStepContext& context) -> Result<StudyStepOutput> {
+    // While the first is at s1.
+    const auto second = run_steps("s", {step("a"), steps[1], steps[2]}, options());
+    EXPECT_TRUE(second.ok()) << second.status().message();
+    EXPECT_FALSE(second->finished);
+    EXPECT_TRUE(second->records.empty());
+    EXPECT_THAT(causes(*second),
+                ElementsAre("left out: another job of this study does it",
+                            "left out: another job of this study does it", "ran: no result yet"));
+    return first(context);
   };
   const StudyResult result = run(steps);
-  EXPECT_THAT(result.steps[0].cause, HasSubstr("another study is at work"));
+  EXPECT_TRUE(result.finished);
+  EXPECT_THAT(ran_, ElementsAre("s2", "s1", "a"));
+  EXPECT_THAT(causes(result), ElementsAre("ran: no result yet", "ran: no result yet",
+                                          "cached: nothing it depends on changed"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path("out/claims")));
+}
+
+TEST_F(Steps, OneThatOnlyHelpsRunsSharedStepsAlone) {
+  std::vector<StudyStep> steps = {step("a"), step("s1")};
+  steps[1].shared = true;
+  StudyOptions o = options();
+  o.only_shared = true;
+  const auto result = run_steps("s", steps, o);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_FALSE(result->finished);
+  EXPECT_THAT(ran_, ElementsAre("s1"));
+  EXPECT_FALSE(file_exists(folder_.path("out/records.jsonl")));
+}
+
+TEST_F(Steps, SharedStepsAreEachRunOnceByManyPrograms) {
+  constexpr int kSteps = 12;
+  std::atomic<int> runs = 0;
+  const auto make_steps = [&] {
+    std::vector<StudyStep> steps;
+    for (int i = 0; i < kSteps; ++i) {
+      steps.push_back({.name = "s" + std::to_string(i), .needs = {}, .inputs = {{"x", "1"}}});
+      steps.back().shared = true;
+      steps.back().run = [&](const StudyStepContext& context) -> Result<StudyStepOutput> {
+        ++runs;
+        PARE_RETURN_IF_ERROR(write_file(context.folder + "/out.txt", "x"));
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        StudyStepOutput output;
+        output.files = {"out.txt"};
+        return output;
+      };
+    }
+    return steps;
+  };
+  std::atomic<int> finished = 0;
+  std::vector<std::thread> programs;
+  for (int p = 0; p < 4; ++p) {
+    programs.emplace_back([&] {
+      const auto result = run_steps("s", make_steps(), options());
+      ASSERT_TRUE(result.ok()) << result.status().message();
+      finished += result->finished ? 1 : 0;
+    });
+  }
+  for (std::thread& program : programs) program.join();
+  EXPECT_EQ(runs, kSteps);
+  EXPECT_GE(finished, 1);
 }
 
 TEST_F(Steps, AFolderThatCannotBeWrittenIsNamed) {

@@ -67,6 +67,7 @@ Status StudyPlan::add_training(const StudyNet& net) {
   net_ = outline->net;
   // Minutes long, and the same whatever measures the result: the program is not among them.
   step.inputs = {{"the recipe", outline->recipe}, {"the training images", outline->data_hash}};
+  step.shared = true;
   step.run = [&work = work_, &net](const StudyStepContext& c) { return work.train_net(net, c); };
   steps_.push_back(std::move(step));
   return ok_status();

@@ -110,12 +110,16 @@ struct StudyOptions {
   // Which program this is: results of another one are not taken over (but trained nets are).
   std::string program;
   int threads = 0;                          // 0: all cores
+  int training_threads = 0;                 // of one training among several at once; 0: `threads`
   bool dry_run = false;                     // say what would be done
+  bool only_shared = false;                 // run trainings that nobody runs, then leave
   const std::atomic<bool>* stop = nullptr;  // set from a signal handler: leave after the step
   StudyEvents events;
 };
 
 struct StudyResult {
+  // False where another program does the rest; then there are no records.
+  bool finished = true;
   // Each step's outcome, in order. Of a dry run: "cached", "to run" or "left out".
   std::vector<StepRecord> steps;
   std::vector<Record> records;  // of every step that ran or was cached, and the steps themselves
@@ -123,8 +127,9 @@ struct StudyResult {
   int failed = 0;
 };
 
-// Errors: kCancelled after a stop; a folder that cannot be written, or that another study is at
-// work in; a net that is not there. A step's failure is no error but stands in the result.
+// Several programs may run one study in one folder at once: the trainings are dealt out among them
+// (steps.h). Errors: kCancelled after a stop; a folder that cannot be written; a net that is not
+// there. A step's failure is no error but stands in the result.
 Result<StudyResult> run_study(const StudyConfig& config, const StudyOptions& options);
 
 }  // namespace pare

@@ -123,7 +123,9 @@ Result<std::string> StudyWork::train_hash() {
 }
 
 Result<StudyStepOutput> StudyWork::train_net(const StudyNet& net, const StudyStepContext& context) {
-  const TrainingRequest request{net.train, net.settings, config_.data, options_.threads};
+  const int at_once = options_.training_threads;
+  const TrainingRequest request{net.train, net.settings, config_.data,
+                                at_once > 0 ? at_once : options_.threads};
   const std::string run = context.folder + "/run";
   PARE_RETURN_IF_ERROR(options_.trainer->train(
       request, run, [&context](const std::string& line) { context.say(line); }));

@@ -1,5 +1,6 @@
 #include "train/device.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -65,6 +66,16 @@ Result<DeviceChoice> choose_device(const std::string& wanted) {
   if (missing.empty()) return DeviceChoice{true, "GPU: NVIDIA driver found"};
   if (wanted == "cuda") return unsupported("--device cuda: " + missing);
   return DeviceChoice{false, "CPU: " + missing};
+}
+
+Status choose_gpu(int number) {
+  const c10::impl::VirtualGuardImpl devices(c10::DeviceType::CUDA);
+  if (number >= devices.deviceCount()) {
+    return unsupported(fmt::format("local rank {} has no GPU of its own: this host has {}", number,
+                                   static_cast<int>(devices.deviceCount())));
+  }
+  devices.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(number)});
+  return ok_status();
 }
 
 GpuTools* load_gpu_tools(std::string* why) {

@@ -19,6 +19,9 @@ struct DeviceChoice {
 // that says what is missing.
 Result<DeviceChoice> choose_device(const std::string& wanted);
 
+// Makes GPU `number` the one that this thread works on; after choose_device() chose a GPU.
+Status choose_gpu(int number);
+
 // Our own CUDA part (train/cuda/gpu_tools.h), loaded at the first call; to be called only when
 // choose_device() chose a GPU. nullptr where it was not built or does not load; `why`, if not null,
 // then gets one line.

@@ -126,7 +126,7 @@ Status TorchExecutor::run_members(const Step& step, std::vector<at::Tensor>& val
 
 Result<bool> TorchExecutor::run(const NormChain& chain, const Step& step,
                                 std::vector<at::Tensor>& values, const RunMode& mode) const {
-  if (!mode.batch_statistics) return false;
+  if (!mode.batch_statistics || mode.ranks != nullptr) return false;
   const bool with_product = chain.product >= 0;
   const Step& norm_step = step.members[with_product ? 1 : 0];
   const Node& norm = graph_.nodes[static_cast<size_t>(chain.norm)];

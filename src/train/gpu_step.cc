@@ -87,6 +87,10 @@ GpuStep::GpuStep(GpuTools& tools, Parts parts)
     for (const auto& b : parts_.network.buffers()) sizes.push_back(b.value.numel());
   }
   update_ = tools.make_update(sizes);
+  if (parts_.ranks) {
+    recording_ = false;
+    note_ = "GPU: with several ranks the step is launched operator by operator";
+  }
 }
 
 void GpuStep::make_plan(const Batch& batch, const ImageShape& shape) {
@@ -116,12 +120,12 @@ void GpuStep::make_plan(const Batch& batch, const ImageShape& shape) {
   work_ = pixel_work(augment, shape);
 }
 
-void GpuStep::send(const Batch& batch, int64_t group) {
+void GpuStep::send(const Batch& batch, double divisor) {
   const auto pixel_bytes = static_cast<int64_t>(batch.pixels.size());
   const BatchLayout at(batch.count, pixel_bytes);
   if (at.bytes != batch_bytes_) throw std::runtime_error("a batch of another size");
   std::byte* memory = batch_upload_->next();
-  const float share = 1.0F / static_cast<float>(group);
+  const float share = 1.0F / static_cast<float>(divisor);
   put(memory, at.mix, std::span(&batch.mix, 1));
   put(memory, at.share, std::span(&share, 1));
   put_as<int64_t>(memory, at.labels, batch.labels);
@@ -164,11 +168,11 @@ bool GpuStep::run(std::unique_ptr<GpuGraph>& graph, const std::function<void()>&
   return true;
 }
 
-Status GpuStep::accumulate(const Batch& batch, const ImageShape& shape, int64_t group) {
+Status GpuStep::accumulate(const Batch& batch, const ImageShape& shape, double divisor) {
   try {
     if (batch_upload_ == nullptr) make_plan(batch, shape);
     if (gathered_ == 0) clock_->begin();
-    send(batch, group);
+    send(batch, divisor);
     std::unique_ptr<GpuGraph>& graph = gathered_ == 0 ? first_graph_ : next_graph_;
     if (run(graph, [this] { forward_backward(); })) graph->replay();
     ++gathered_;

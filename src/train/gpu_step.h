@@ -45,6 +45,8 @@ class GpuStep {
     const TrainRecipe& recipe;
     const std::map<std::string, at::Tensor>& masks;
     std::function<Result<at::Tensor>(const TorchBatch&)> loss;  // of a batch, with gradients
+    // Sums over ranks begin in the backward pass, so nothing is recorded.
+    bool ranks = false;
   };
   // All parts must outlive it.
   GpuStep(GpuTools& tools, Parts parts);
@@ -52,8 +54,9 @@ class GpuStep {
   // The training images, for batches that are only drawn (LoaderOptions::pixels).
   void use_images(ResidentImages images) { images_ = std::move(images); }
 
-  // Forward and backward of one batch; `group` batches make one step.
-  Status accumulate(const Batch& batch, const ImageShape& shape, int64_t group);
+  // Forward and backward of one batch, its loss divided by `divisor`: how many batches make one
+  // step, over the share of the batch that this is.
+  Status accumulate(const Batch& batch, const ImageShape& shape, double divisor);
   // Uses up the gathered gradients. `step` counts from 0.
   Status update(int64_t step, double rate);
 
@@ -70,7 +73,7 @@ class GpuStep {
 
  private:
   void make_plan(const Batch& batch, const ImageShape& shape);
-  void send(const Batch& batch, int64_t group);
+  void send(const Batch& batch, double divisor);
   void forward_backward();
   void apply_update();
   void gather_rows();

@@ -20,12 +20,17 @@
 
 namespace pare {
 
+class Ranks;
+
 struct RunMode {
   bool dropout = false;
   bool batch_statistics = false;
   // Share of the new batch in the running statistics; negative: as the node says.
   double batch_norm_momentum = -1;
   bool autocast = false;  // convolutions and matrix products in bfloat16
+  // Batch statistics are those of the whole batch, of which this rank has `batch_share`.
+  Ranks* ranks = nullptr;
+  double batch_share = 1;
   // The executor's own: the first convolution reads the pixels themselves (gpu_layers.h).
   bool pixels = false;
 };

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "train/operators.h"
+#include "train/rank_norm.h"
 
 namespace pare {
 namespace {
@@ -155,6 +156,17 @@ OperatorResult batch_normalization(const OperatorCall& call) {
   const double momentum = call.mode.batch_norm_momentum >= 0
                               ? call.mode.batch_norm_momentum
                               : 1.0 - call.node.float_attribute("momentum", 0.9F);
+  if (call.mode.batch_statistics && call.mode.ranks != nullptr) {
+    return Tensors{rank_batch_norm(*call.mode.ranks,
+                                   {.x = call.in(0),
+                                    .gamma = call.in(1),
+                                    .beta = call.in(2),
+                                    .running_mean = call.in(3),
+                                    .running_variance = call.in(4),
+                                    .batch_share = call.mode.batch_share,
+                                    .momentum = momentum,
+                                    .epsilon = call.node.float_attribute("epsilon", 1e-5F)})};
+  }
   return Tensors{at::batch_norm(call.in(0), call.in(1), call.in(2), call.in(3), call.in(4),
                                 call.mode.batch_statistics, momentum,
                                 call.node.float_attribute("epsilon", 1e-5F),

@@ -163,7 +163,7 @@ TEST(Stepper, GatheredBatchesMakeTheStepOfALargeOne) {
   const auto data = tiny_images(32, 5);
   const auto batch_of = [&](int64_t first, int64_t count) {
     Batch batch;
-    batch.count = count;
+    batch.count = batch.whole = count;
     batch.pixels.resize(static_cast<size_t>(count * data->image_shape().size()));
     for (int64_t i = 0; i < count; ++i) {
       const auto image = std::span(batch.pixels).subspan(static_cast<size_t>(i * 192), 192);

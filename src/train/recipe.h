@@ -49,6 +49,7 @@ struct TrainRecipe {
     double label_smoothing = 0;
     double clip_norm = 0;            // largest norm of all gradients together; 0: no limit
     std::string precision = "auto";  // "float32", "bfloat16"; auto: bfloat16 where it is fast
+    bool sync_batch_norm = true;     // several ranks: statistics of the whole batch
     bool tune_kernels = true;        // GPU: cuDNN's kernels are chosen by timing them
     int64_t validate_every = 1;      // epochs; 0: only at the end
     int64_t test_views = 1;          // at the end also measured with so many (test_views.h)

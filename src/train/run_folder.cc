@@ -119,6 +119,7 @@ Status RunFolder::open_events() {
 }
 
 Status RunFolder::rewind_logs(const RunPosition& position) {
+  if (!keeps()) return ok_status();
   PARE_RETURN_IF_ERROR(rewind_file(path_ + kLogFile, position.step, position.reported_epochs));
   return rewind_file(path_ + kRecordsFile, position.step, position.reported_epochs);
 }
@@ -208,7 +209,8 @@ json position_to_json(const RunPosition& position, const RunIdentity& identity) 
           {"data", identity.data},
           {"network", identity.network},
           {"device", identity.device},
-          {"threads", identity.threads}};
+          {"threads", identity.threads},
+          {"ranks", identity.ranks}};
 }
 
 Result<RunPosition> position_from_json(const json& state, const RunIdentity& identity) {

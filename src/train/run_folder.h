@@ -63,6 +63,7 @@ struct RunIdentity {
   std::string network;  // names and shapes of the weights, hashed
   std::string device;   // "cpu", "cuda"
   int threads = 0;
+  int ranks = 1;
 };
 nlohmann::json position_to_json(const RunPosition& position, const RunIdentity& identity);
 Result<RunPosition> position_from_json(const nlohmann::json& state, const RunIdentity& identity);

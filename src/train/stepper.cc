@@ -34,8 +34,8 @@ Status check_classes(const at::Tensor& scores, const Dataset& data) {
 
 Result<std::unique_ptr<Stepper>> Stepper::create(const Graph& graph, const Graph* teacher,
                                                  const TrainRecipe& recipe, at::Device device,
-                                                 bool own_part) {
-  std::unique_ptr<Stepper> s(new Stepper(recipe, device, own_part));
+                                                 bool own_part, Ranks* ranks) {
+  std::unique_ptr<Stepper> s(new Stepper(recipe, device, own_part, ranks));
   const std::string& precision = recipe.train.precision;
   s->autocast_ =
       precision == "bfloat16" || (precision == "auto" && (device.is_cuda() || has_fast_bfloat16()));
@@ -51,11 +51,12 @@ Result<std::unique_ptr<Stepper>> Stepper::create(const Graph& graph, const Graph
   }
   s->optimiser_ = std::make_unique<Optimiser>(s->network_->parameters(), recipe.optimiser);
   if (s->tools_ != nullptr) s->set_up_gpu();
+  if (ranks != nullptr) s->gradients_ = std::make_unique<GradientSum>(*ranks, *s->network_);
   return s;
 }
 
-Stepper::Stepper(TrainRecipe recipe, at::Device device, bool own_part)
-    : recipe_(std::move(recipe)), device_(device) {
+Stepper::Stepper(TrainRecipe recipe, at::Device device, bool own_part, Ranks* ranks)
+    : recipe_(std::move(recipe)), device_(device), ranks_(ranks) {
   if (!device.is_cuda() || !own_part) return;
   tools_ = load_gpu_tools(&no_tools_);
   if (tools_ != nullptr) tools_->enter();
@@ -84,7 +85,8 @@ void Stepper::set_up_gpu() {
                               .optimiser = *optimiser_,
                               .recipe = recipe_,
                               .masks = masks_,
-                              .loss = [this](const TorchBatch& b) { return batch_loss(b); }});
+                              .loss = [this](const TorchBatch& b) { return batch_loss(b); },
+                              .ranks = ranks_ != nullptr});
 }
 
 std::string Stepper::note() const {
@@ -115,10 +117,13 @@ void Stepper::seed_step(int64_t step) const {
 }
 
 Result<at::Tensor> Stepper::batch_loss(const TorchBatch& images) {
-  PARE_ASSIGN_OR_RETURN(
-      const at::Tensor output,
-      network_->forward(model_input(images.pixels, network_->source()),
-                        {.dropout = true, .batch_statistics = true, .autocast = autocast_}));
+  PARE_ASSIGN_OR_RETURN(const at::Tensor output,
+                        network_->forward(model_input(images.pixels, network_->source()),
+                                          {.dropout = true,
+                                           .batch_statistics = true,
+                                           .autocast = autocast_,
+                                           .ranks = norm_ranks(),
+                                           .batch_share = batch_share_}));
   const at::Tensor scores = model_scores(output, network_->source().contract);
   const at::Tensor loss = label_loss(scores, images, recipe_.train.label_smoothing);
   if (teacher_ == nullptr) return loss;
@@ -139,12 +144,22 @@ Result<at::Tensor> Stepper::batch_loss(const TorchBatch& images) {
 }
 
 Status Stepper::accumulate(Batch& batch, const ImageShape& shape, int64_t group) {
-  if (gpu_ != nullptr) return gpu_->accumulate(batch, shape, group);
+  batch_share_ = static_cast<double>(batch.count) / static_cast<double>(batch.whole);
+  const bool last = ++gathered_ == group;
+  if (last) gathered_ = 0;
+  if (last && gradients_ != nullptr) gradients_->begin();
+  PARE_RETURN_IF_ERROR(
+      gpu_ != nullptr ? gpu_->accumulate(batch, shape, static_cast<double>(group) / batch_share_)
+                      : accumulate_on_cpu(batch, shape, group));
+  return last && gradients_ != nullptr ? gradients_->finish() : ok_status();
+}
+
+Status Stepper::accumulate_on_cpu(Batch& batch, const ImageShape& shape, int64_t group) {
   const TorchBatch images = to_torch_batch(batch, shape, device_);
   double value = 0;
   try {
     PARE_ASSIGN_OR_RETURN(const at::Tensor loss, batch_loss(images));
-    (loss / static_cast<double>(group)).backward();
+    (loss / (static_cast<double>(group) / batch_share_)).backward();
     value = loss.item().toDouble();
   } catch (const std::exception& error) {
     return internal_error("training step: " + torch_error_line(error));
@@ -170,10 +185,18 @@ void Stepper::begin_losses(const LossSum& so_far) {
 }
 
 Result<LossSum> Stepper::losses(bool wait) {
-  if (gpu_ == nullptr) return losses_;
-  const LossSum known = gpu_->losses(wait);
-  if (std::isfinite(known.sum)) return known;
-  return numeric_error("the loss is not finite any more");
+  LossSum known = gpu_ == nullptr ? losses_ : gpu_->losses(wait);
+  if (!std::isfinite(known.sum)) return numeric_error("the loss is not finite any more");
+  if (!wait || ranks_ == nullptr) return known;
+  // Every batch is shared out alike.
+  const at::Tensor sum = at::full({1}, known.sum * batch_share_, at::TensorOptions(at::kDouble));
+  PARE_RETURN_IF_ERROR(ranks_->sum(sum));
+  known.sum = sum.item().toDouble();
+  return known;
+}
+
+std::optional<GradientTraffic> Stepper::traffic() const {
+  return gradients_ == nullptr ? std::nullopt : std::optional(gradients_->traffic());
 }
 
 Status Stepper::set_masks(const std::map<std::string, Tensor>& masks) {
@@ -228,7 +251,8 @@ Result<Scores> Stepper::validate(const std::shared_ptr<const Dataset>& data, int
                    .autocast = autocast_,
                    .device = device_,
                    .stop = stop,
-                   .images = validation_images_ ? &*validation_images_ : nullptr});
+                   .images = validation_images_ ? &*validation_images_ : nullptr,
+                   .ranks = ranks_});
 }
 
 TorchBatch Stepper::plain_batch(Batch& batch, const ImageShape& shape) const {
@@ -246,23 +270,29 @@ Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data,
   const at::NoGradGuard no_grad;
   const LoaderOptions options = {.batch_size = recipe_.train.batch_size,
                                  .seed = static_cast<uint64_t>(recipe_.train.seed),
-                                 .threads = loader_threads(device_),
-                                 .pixels = !images_};
+                                 .threads = loader_threads(device_, ranks_),
+                                 .pixels = !images_,
+                                 .share = share_of(ranks_)};
   PARE_ASSIGN_OR_RETURN(const auto loader, Loader::create(data, options));
   Batch batch;
   const int64_t batches = std::min(recipe_.ema.recalibration_batches, loader->batches_per_epoch());
   for (int64_t i = 0; i < batches; ++i) {
-    if (stop != nullptr && *stop) return cancelled("stopped while batch norm was measured");
+    PARE_ASSIGN_OR_RETURN(const bool stopped, wish_of_any(ranks_, stop != nullptr && *stop));
+    if (stopped) return cancelled("stopped while batch norm was measured");
     PARE_RETURN_IF_ERROR(loader->next(batch));
+    batch_share_ = static_cast<double>(batch.count) / static_cast<double>(batch.whole);
     const TorchBatch images = plain_batch(batch, data->image_shape());
     // The mean of all batches so far.
     const double share = 1.0 / static_cast<double>(i + 1);
-    const auto output = average_->forward(
-        model_input(images.pixels, average_->source()),
-        {.batch_statistics = true, .batch_norm_momentum = share, .autocast = autocast_});
+    const auto output = average_->forward(model_input(images.pixels, average_->source()),
+                                          {.batch_statistics = true,
+                                           .batch_norm_momentum = share,
+                                           .autocast = autocast_,
+                                           .ranks = norm_ranks(),
+                                           .batch_share = batch_share_});
     if (!output.ok()) return output.status();
   }
-  return ok_status();
+  return align_statistics();
 }
 
 bool Stepper::finite() const {
@@ -309,8 +339,39 @@ Status Stepper::load_state(const std::map<std::string, Tensor>& saved) {
   return ok_status();
 }
 
-int loader_threads(at::Device device) {
-  const int cores = available_cores();
+Status Stepper::take_leaders_state() {
+  if (ranks_ == nullptr) return ok_status();
+  for (const auto& [name, tensor] : live_tensors()) {
+    PARE_RETURN_IF_ERROR(ranks_->copy_from_leader(tensor).with_context("tensor '" + name + "'"));
+  }
+  network_->refresh_copies();
+  return ok_status();
+}
+
+// Means of steps are steps of means, and so are running averages of them: aligned or not, what the
+// ranks have together is the same. By the whole batch all have the same already.
+Status Stepper::align_statistics() {
+  if (ranks_ == nullptr || norm_ranks() != nullptr) return ok_status();
+  const at::NoGradGuard no_grad;
+  for (const TorchExecutor* executor : {network_.get(), average_.get()}) {
+    if (executor == nullptr) continue;
+    const LearnedTensors learned = find_learned(executor->source());
+    for (const TorchExecutor::Named& b : executor->buffers()) {
+      // Frozen weights are buffers, too, and stay as they are.
+      if (std::find(learned.buffers.begin(), learned.buffers.end(), b.name) ==
+          learned.buffers.end()) {
+        continue;
+      }
+      PARE_RETURN_IF_ERROR(ranks_->sum(b.value));
+      b.value.detach().div_(ranks_->size());
+    }
+  }
+  return ok_status();
+}
+
+int loader_threads(at::Device device, const Ranks* ranks) {
+  const int cores =
+      std::max(1, available_cores() / (ranks == nullptr ? 1 : ranks->sharing_cores()));
   return device.is_cuda() ? std::max(1, cores - 1) : std::max(1, cores / 4);
 }
 
@@ -333,11 +394,16 @@ class ScoreSums {
     images_ += count;
   }
 
-  Scores scores() const {
-    const at::Tensor host = sums_.to(at::kCPU);
+  // Of all ranks, of which one may have been asked to stop.
+  Result<Scores> scores(Ranks* ranks, bool stopped) const {
+    const at::Tensor host =
+        at::cat({sums_.to(at::kCPU), at::tensor({static_cast<double>(images_), stopped ? 1.0 : 0.0},
+                                                at::TensorOptions(at::kDouble))});
+    if (ranks != nullptr) PARE_RETURN_IF_ERROR(ranks->sum(host));
     const auto* sums = host.const_data_ptr<double>();
-    const auto n = static_cast<double>(images_);
-    return {sums[0] / n, 100.0 * sums[1] / n, 100.0 * sums[2] / n, images_};
+    if (sums[4] > 0) return cancelled("validation stopped");
+    const double n = sums[3];
+    return Scores{sums[0] / n, 100.0 * sums[1] / n, 100.0 * sums[2] / n, static_cast<int64_t>(n)};
   }
 
  private:
@@ -355,15 +421,17 @@ class PlainBatches {
     out.device_ = options.device;
     out.batch_size_ = options.batch_size;
     out.size_ = data->size();
+    out.share_ = share_of(options.ranks);
     if (options.images != nullptr) {
       out.resident_ = *options.images;
       return out;
     }
-    PARE_ASSIGN_OR_RETURN(out.loader_,
-                          Loader::create(data, {.batch_size = options.batch_size,
-                                                .shuffle = false,
-                                                .drop_last = false,
-                                                .threads = loader_threads(options.device)}));
+    PARE_ASSIGN_OR_RETURN(
+        out.loader_, Loader::create(data, {.batch_size = options.batch_size,
+                                           .shuffle = false,
+                                           .drop_last = false,
+                                           .threads = loader_threads(options.device, options.ranks),
+                                           .share = out.share_}));
     return out;
   }
 
@@ -377,6 +445,12 @@ class PlainBatches {
       TorchBatch out;
       out.pixels = resident_->pixels.narrow(0, begin, length);
       out.labels = resident_->labels.narrow(0, begin, length);
+      if (share_.count > 1) {
+        const at::Tensor places =
+            at::tensor(places_of_share(length, share_), at::TensorOptions(at::kLong)).to(device_);
+        out.pixels = out.pixels.index_select(0, places);
+        out.labels = out.labels.index_select(0, places);
+      }
       return out;
     }
     PARE_RETURN_IF_ERROR(loader_->next(batch_));
@@ -389,6 +463,7 @@ class PlainBatches {
   at::Device device_ = at::kCPU;
   int64_t batch_size_ = 1;
   int64_t size_ = 0;
+  BatchShare share_;
   std::optional<ResidentImages> resident_;
   std::unique_ptr<Loader> loader_;
   Batch batch_;
@@ -401,10 +476,13 @@ Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dat
   const at::NoGradGuard no_grad;
   PARE_ASSIGN_OR_RETURN(PlainBatches batches, PlainBatches::create(data, options));
   ScoreSums sums(options.device);
+  bool stopped = false;
   for (int64_t i = 0; i < batches.count(); ++i) {
-    if (options.stop != nullptr && options.stop->load()) return cancelled("validation stopped");
+    stopped = options.stop != nullptr && options.stop->load();
+    if (stopped) break;
     try {
       PARE_ASSIGN_OR_RETURN(const TorchBatch images, batches.next(i));
+      if (images.pixels.size(0) == 0) continue;  // of a small batch others have all
       PARE_ASSIGN_OR_RETURN(const at::Tensor output,
                             executor.forward(model_input(images.pixels, executor.source()),
                                              {.autocast = options.autocast}));
@@ -415,7 +493,7 @@ Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dat
       return internal_error("validation: " + torch_error_line(error));
     }
   }
-  return sums.scores();
+  return sums.scores(options.ranks, stopped);
 }
 
 }  // namespace pare

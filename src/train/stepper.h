@@ -1,5 +1,6 @@
 // Stepper: the network being trained and everything that changes with it — optimiser, running
-// average, masks — one step at a time.
+// average, masks — one step at a time. With several ranks (ranks.h) each has one, given its share
+// of every batch; what is the same on all ranks stays the same to the bit.
 #ifndef PARE_TRAIN_STEPPER_H_
 #define PARE_TRAIN_STEPPER_H_
 
@@ -15,8 +16,10 @@
 #include "graph/graph.h"
 #include "train/executor.h"
 #include "train/gpu_step.h"
+#include "train/gradient_sum.h"
 #include "train/losses.h"
 #include "train/optimiser.h"
+#include "train/ranks.h"
 #include "train/recipe.h"
 #include "train/resident_images.h"
 #include "train/torch.h"
@@ -37,10 +40,10 @@ class Stepper {
   Stepper& operator=(const Stepper&) = delete;
 
   // `teacher` may be null; it is copied. `own_part` false: on a GPU with LibTorch's operators
-  // alone.
+  // alone. `ranks` may be null and must outlive it.
   static Result<std::unique_ptr<Stepper>> create(const Graph& graph, const Graph* teacher,
                                                  const TrainRecipe& recipe, at::Device device,
-                                                 bool own_part = true);
+                                                 bool own_part = true, Ranks* ranks = nullptr);
 
   // Keeps the training images where they are needed, if there is room: then the batches that come
   // need no pixels, only what is drawn for them (LoaderOptions::pixels), and true is returned.
@@ -54,13 +57,17 @@ class Stepper {
 
   // Begins a new sum of losses, that of a resumed epoch with what it was.
   void begin_losses(const LossSum& so_far);
-  // The sum; on a GPU without `wait` as it was some batches ago. kNumeric if it is not finite.
+  // The sum; on a GPU without `wait` as it was some batches ago. kNumeric if it is not finite. With
+  // ranks it is without `wait` that of the own shares, and with it a collective call.
   Result<LossSum> losses(bool wait);
   // How the steps are taken, for the user: a line where there is something to say.
   std::string note() const;
   // On a GPU with our own part: the time that it worked on steps, by its own clock.
   std::optional<double> gpu_seconds();
-  // Dropout's numbers depend on the step alone, so that a resumed run draws the same ones.
+  // Of the gradients between ranks; nothing without ranks.
+  std::optional<GradientTraffic> traffic() const;
+  // Dropout's numbers depend on the step and the rank alone, so that a resumed run draws the same
+  // ones.
   void seed_step(int64_t step) const;
 
   // Initializer name -> uint8 tensor; where it is 0 the weight is 0 from now on.
@@ -86,12 +93,19 @@ class Stepper {
   Result<std::map<std::string, Tensor>> state() const;
   Status load_state(const std::map<std::string, Tensor>& saved);
 
+  // Collective; nothing without ranks. Rank 0's state becomes everybody's.
+  Status take_leaders_state();
+  // Running statistics become the mean of all ranks': before they are used or saved.
+  Status align_statistics();
+
  private:
-  Stepper(TrainRecipe recipe, at::Device device, bool own_part);
+  Stepper(TrainRecipe recipe, at::Device device, bool own_part, Ranks* ranks);
   std::map<std::string, at::Tensor> live_tensors() const;
   void apply_masks();
   void set_up_gpu();
+  Status accumulate_on_cpu(Batch& batch, const ImageShape& shape, int64_t group);
   Result<at::Tensor> batch_loss(const TorchBatch& images);
+  Ranks* norm_ranks() const { return recipe_.train.sync_batch_norm ? ranks_ : nullptr; }
   // Pixels of a batch that may be drawn only.
   TorchBatch plain_batch(Batch& batch, const ImageShape& shape) const;
 
@@ -105,6 +119,11 @@ class Stepper {
   std::map<std::string, at::Tensor> masks_;
   LossSum losses_;
 
+  Ranks* ranks_;
+  std::unique_ptr<GradientSum> gradients_;  // null without ranks
+  double batch_share_ = 1;                  // of the batch's images, this rank's
+  int64_t gathered_ = 0;                    // batches since the last update
+
   GpuTools* tools_ = nullptr;  // on a GPU with our own part
   std::string no_tools_;       // on a GPU without it: why
   std::unique_ptr<GpuStep> gpu_;
@@ -116,7 +135,7 @@ class Stepper {
 
 // Threads that prepare batches for a trainer on `device`. On the CPU they share the cores with it,
 // and a batch takes a hundredth of a step; a GPU leaves the cores free and is quick to be done.
-int loader_threads(at::Device device);
+int loader_threads(at::Device device, const Ranks* ranks = nullptr);
 
 // Accuracy of any executor.
 struct EvaluateOptions {
@@ -125,6 +144,7 @@ struct EvaluateOptions {
   at::Device device = at::kCPU;
   const std::atomic<bool>* stop = nullptr;  // once it is set: kCancelled
   const ResidentImages* images = nullptr;   // those of the data, if they lie on the device already
+  Ranks* ranks = nullptr;                   // each looks at its share; all get the whole's scores
 };
 Result<Scores> evaluate(TorchExecutor& executor, const std::shared_ptr<const Dataset>& data,
                         const EvaluateOptions& options);

@@ -53,16 +53,21 @@ Result<at::Tensor> averaged_scores(TorchExecutor& executor, const at::Tensor& pi
 Result<double> top1_of_views(TorchExecutor& executor, const std::shared_ptr<const Dataset>& data,
                              const TestViewsOptions& options) {
   const at::NoGradGuard no_grad;
-  PARE_ASSIGN_OR_RETURN(const auto loader,
-                        Loader::create(data, {.batch_size = options.batch_size,
-                                              .shuffle = false,
-                                              .drop_last = false,
-                                              .threads = loader_threads(options.device)}));
+  PARE_ASSIGN_OR_RETURN(
+      const auto loader,
+      Loader::create(data, {.batch_size = options.batch_size,
+                            .shuffle = false,
+                            .drop_last = false,
+                            .threads = loader_threads(options.device, options.ranks),
+                            .share = share_of(options.ranks)}));
   at::Tensor right = at::zeros({}, at::TensorOptions(options.device).dtype(at::kLong));
+  bool stopped = false;
   Batch batch;
   for (int64_t i = 0; i < loader->batches_per_epoch(); ++i) {
-    if (options.stop != nullptr && options.stop->load()) return cancelled("test views stopped");
+    stopped = options.stop != nullptr && options.stop->load();
+    if (stopped) break;
     PARE_RETURN_IF_ERROR(loader->next(batch));
+    if (batch.count == 0) continue;
     try {
       const TorchBatch images = to_torch_batch(batch, data->image_shape(), options.device);
       PARE_ASSIGN_OR_RETURN(const at::Tensor scores,
@@ -72,7 +77,11 @@ Result<double> top1_of_views(TorchExecutor& executor, const std::shared_ptr<cons
       return internal_error("test views: " + torch_error_line(error));
     }
   }
-  return 100.0 * right.item().toDouble() / static_cast<double>(data->size());
+  const at::Tensor sums = at::tensor({right.item().toLong(), stopped ? int64_t{1} : int64_t{0}},
+                                     at::TensorOptions(at::kLong));
+  if (options.ranks != nullptr) PARE_RETURN_IF_ERROR(options.ranks->sum(sums));
+  if (sums[1].item().toLong() > 0) return cancelled("test views stopped");
+  return 100.0 * sums[0].item().toDouble() / static_cast<double>(data->size());
 }
 
 }  // namespace pare

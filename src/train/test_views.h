@@ -16,6 +16,7 @@
 
 #include "data/dataset.h"
 #include "train/executor.h"
+#include "train/ranks.h"
 #include "train/torch.h"
 
 namespace pare {
@@ -26,6 +27,7 @@ struct TestViewsOptions {
   at::Device device = at::kCPU;
   bool autocast = false;
   const std::atomic<bool>* stop = nullptr;  // once it is set: kCancelled; may be null
+  Ranks* ranks = nullptr;                   // each looks at its share; all get the whole's
 };
 
 // Percent of the images whose averaged scores are highest for their label.

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "graph/model_file.h"
+#include "train/cuda/gpu_tools.h"
 #include "train/device.h"
 #include "train/finish.h"
+#include "train/ranks.h"
 #include "train/run_folder.h"
+#include "train/run_plan.h"
 #include "train/schedule.h"
 #include "train/stepper.h"
 #include "train/test_views.h"
@@ -20,83 +23,22 @@ namespace pare {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using nlohmann::json;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Steps and batches of the run. An epoch's last step may gather fewer batches than the others.
-struct Plan {
-  int64_t batches_per_epoch = 0;
-  int64_t accumulate = 1;
-  int64_t steps_per_epoch = 0;
-  int64_t total_steps = 0;
-
-  int64_t epoch_of(int64_t step) const { return step / steps_per_epoch; }
-  int64_t first_batch(int64_t step) const { return step % steps_per_epoch * accumulate; }
-  int64_t group(int64_t step) const {
-    return std::min(accumulate, batches_per_epoch - first_batch(step));
-  }
-  int64_t epochs() const { return (total_steps + steps_per_epoch - 1) / steps_per_epoch; }
-  bool ends_epoch(int64_t done) const { return done % steps_per_epoch == 0 || done == total_steps; }
-};
-
-Plan make_plan(const TrainRun& run) {
-  const TrainRecipe::Train& t = run.recipe.train;
-  const int64_t images = run.data.train->size();
-  Plan plan;
-  plan.batches_per_epoch = std::max<int64_t>(1, images / std::min(images, t.batch_size));
-  plan.accumulate = t.accumulate;
-  plan.steps_per_epoch = (plan.batches_per_epoch + t.accumulate - 1) / t.accumulate;
-  plan.total_steps =
-      static_cast<int64_t>(std::ceil(t.epochs * static_cast<double>(plan.steps_per_epoch)));
-  return plan;
-}
-
-std::string network_hash(const Graph& graph) {
-  std::string text;
-  for (const auto& [name, tensor] : graph.initializers) {
-    text += name + " " + shape_string(tensor.shape()) + "\n";
-  }
-  for (const Node& node : graph.nodes) text += node.op + " " + node.name + "\n";
-  return hash_bytes(std::as_bytes(std::span(text)));
-}
-
-// Takes the images that are set aside out of the training images; gives what the epochs are
-// validated on, null for nothing.
-Result<std::shared_ptr<const Dataset>> split_validation(TrainRun& run) {
-  const TrainRecipe::Data& d = run.recipe.data;
-  const auto seed = static_cast<uint64_t>(run.recipe.train.seed);
-  std::shared_ptr<const Dataset> validation = run.data.test;
-  if (d.holdout > 0) {
-    const auto images = static_cast<double>(run.data.train->size());
-    const auto count = std::max<int64_t>(1, std::llround(d.holdout * images));
-    PARE_ASSIGN_OR_RETURN(HeldOut parts, hold_out(run.data.train, count, seed));
-    run.data.train = std::move(parts.kept);
-    validation = std::move(parts.held);
-  }
-  if (validation == nullptr || d.validation_images == 0 ||
-      d.validation_images >= validation->size()) {
-    return validation;
-  }
-  return balanced_subset(validation, d.validation_images, seed, "images");
-}
-
-// Before a folder is made for the run; what the file does not say shows at the first step.
-Status check_teacher(const TrainRun& run) {
-  if (run.teacher == nullptr || run.teacher->outputs.empty()) return ok_status();
-  const Shape& scores = run.teacher->outputs[0].shape;
-  const auto classes = static_cast<int64_t>(run.data.train->classes().size());
-  if (scores.empty() || scores.back() == kDynamic || scores.back() == classes) return ok_status();
-  return invalid_argument(
-      fmt::format("the teacher has {} classes, the data {}", scores.back(), classes));
-}
-
 class Loop {
  public:
   // `run` must outlive it; `validation` may be null.
-  Loop(const TrainRun& run, std::shared_ptr<const Dataset> validation, Plan plan, at::Device device)
-      : run_(run), validation_(std::move(validation)), plan_(plan), device_(device) {}
+  Loop(const TrainRun& run, std::shared_ptr<const Dataset> validation, RunPlan plan,
+       at::Device device)
+      : run_(run),
+        ranks_(run.ranks),
+        validation_(std::move(validation)),
+        plan_(plan),
+        device_(device) {}
 
   // `device_note`: why this device.
   Status prepare(const Graph& graph, int threads, const std::string& device_note);
@@ -108,22 +50,35 @@ class Loop {
   Status read_losses(bool wait);
   double count_seconds();
   bool epoch_save_due() const;
+  Status open_folder();
   Status resume();
+  Result<json> read_state();
+  Status agree() const;
   Status open_loader();
   Status one_step();
   Status update_masks();
   Status end_epoch();
   Status save();
+  Status write_state() const;
   Status stop();
   Status stopped() const;
   Status not_finite(const Status& why) const;
+  std::string last_checkpoint() const;
   void report_step(double lr);
   double learning_rate(int64_t step) const;
   bool stopping() const { return run_.stop != nullptr && run_.stop->load(); }
+  bool minutes_due() const;
+  bool leads() const { return ranks_ == nullptr || ranks_->leads(); }
+  bool keeps() const { return !run_.folder.empty(); }  // rank 0, for all
+
+  // What ranks may wish, seen by some of them sooner than by others.
+  static constexpr int64_t kStop = 1;
+  static constexpr int64_t kSave = 2;
 
   const TrainRun& run_;
+  Ranks* ranks_;  // null: alone
   std::shared_ptr<const Dataset> validation_;
-  Plan plan_;
+  RunPlan plan_;
   at::Device device_;
   RunIdentity identity_;
   std::string device_note_;
@@ -139,20 +94,25 @@ class Loop {
   double run_seconds_ = 0;   // of this process's steps
   LossSum known_losses_;     // of the epoch
   std::string told_;         // the last note of the stepper
+  int64_t wishes_ = 0;       // of any rank, at the last step
 };
 
 Status Loop::prepare(const Graph& graph, int threads, const std::string& device_note) {
-  identity_ = {recipe_toml(run_.recipe), run_.data.train->hash(), network_hash(graph),
-               device_.str(), threads};
-  PARE_ASSIGN_OR_RETURN(stepper_, Stepper::create(graph, run_.teacher, run_.recipe, device_));
-  auto folder =
-      run_.resume ? RunFolder::reopen(run_.folder) : RunFolder::begin(run_.folder, run_.recipe);
-  if (!folder.ok()) return folder.status();
-  folder_ = std::make_unique<RunFolder>(std::move(folder).value());
+  identity_ = {recipe_toml(run_.recipe),
+               run_.data.train->hash(),
+               network_hash(graph),
+               device_.str(),
+               threads,
+               share_of(ranks_).count};
+  PARE_RETURN_IF_ERROR(agree());
+  PARE_ASSIGN_OR_RETURN(stepper_, Stepper::create(graph, run_.teacher, run_.recipe, device_,
+                                                  /*own_part=*/true, ranks_));
+  PARE_RETURN_IF_ERROR(open_folder());
   device_note_ = device_note;
   if (run_.resume) {
     PARE_RETURN_IF_ERROR(resume());
   } else {
+    PARE_RETURN_IF_ERROR(stepper_->take_leaders_state());
     announce();
   }
   PARE_RETURN_IF_ERROR(open_loader());
@@ -164,7 +124,26 @@ Status Loop::prepare(const Graph& graph, int threads, const std::string& device_
                        {"validation", validation_ ? validation_->description() : "none"},
                        {"device", identity_.device},
                        {"threads", threads},
+                       {"ranks", identity_.ranks},
                        {"precision", stepper_->autocast() ? "bfloat16" : "float32"}});
+}
+
+// Only rank 0 has a folder that keeps anything.
+Status Loop::open_folder() {
+  auto folder = !leads()      ? RunFolder::begin("", run_.recipe)
+                : run_.resume ? RunFolder::reopen(run_.folder)
+                              : RunFolder::begin(run_.folder, run_.recipe);
+  if (!folder.ok()) return folder.status();
+  folder_ = std::make_unique<RunFolder>(std::move(folder).value());
+  return ok_status();
+}
+
+Status Loop::agree() const {
+  if (ranks_ == nullptr) return ok_status();
+  PARE_RETURN_IF_ERROR(ranks_->agree("recipe", identity_.recipe));
+  PARE_RETURN_IF_ERROR(ranks_->agree("set of training images", identity_.data));
+  PARE_RETURN_IF_ERROR(ranks_->agree("network", identity_.network));
+  return ranks_->agree("kind of device", identity_.device);
 }
 
 void Loop::announce() const {
@@ -179,26 +158,40 @@ void Loop::announce() const {
                   run_.data.train->size(), plan_.steps_per_epoch, run_.recipe.train.batch_size));
 }
 
+// Rank 0 reads the checkpoint, and the others take what was in it.
+Result<json> Loop::read_state() {
+  json state;
+  if (leads()) {
+    const std::string path = folder_->checkpoint_path();
+    PARE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path));
+    const auto position = position_from_json(checkpoint.state, identity_);
+    if (!position.ok()) return position.status().with_context(path);
+    PARE_RETURN_IF_ERROR(stepper_->load_state(checkpoint.tensors).with_context(path));
+    state = std::move(checkpoint.state);
+  }
+  if (ranks_ == nullptr) return state;
+  PARE_ASSIGN_OR_RETURN(const std::string text, ranks_->text_from_leader(state.dump()));
+  PARE_RETURN_IF_ERROR(stepper_->take_leaders_state());
+  return json::parse(text, nullptr, /*allow_exceptions=*/false);
+}
+
 Status Loop::resume() {
-  const std::string path = folder_->checkpoint_path();
-  PARE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_checkpoint(path));
-  auto position = position_from_json(checkpoint.state, identity_);
-  if (!position.ok()) return position.status().with_context(path);
-  position_ = *position;
-  PARE_RETURN_IF_ERROR(stepper_->load_state(checkpoint.tensors).with_context(path));
+  PARE_ASSIGN_OR_RETURN(const json state, read_state());
+  PARE_ASSIGN_OR_RETURN(position_, position_from_json(state, identity_));
   PARE_RETURN_IF_ERROR(folder_->rewind_logs(position_));
-  const auto was = [&checkpoint](const char* key, const auto& now) {
-    const auto found = checkpoint.state.find(key);
-    return found != checkpoint.state.end() && *found == now;
+  const auto was = [&state](const char* key, const auto& now) {
+    const auto found = state.find(key);
+    return found != state.end() && *found == now;
   };
   announce();
-  const bool same = was("threads", identity_.threads) && was("device", identity_.device);
+  const bool same = was("threads", identity_.threads) && was("device", identity_.device) &&
+                    was("ranks", identity_.ranks);
   if (run_.events.note) {
     run_.events.note(
         fmt::format("going on after step {} of {}", position_.step, plan_.total_steps));
     if (!same) {
       run_.events.note(
-          "other device or number of threads than before: the last bits of the weights "
+          "other device or number of threads or ranks than before: the last bits of the weights "
           "will differ from those of an unbroken run");
     }
   }
@@ -219,11 +212,12 @@ Status Loop::open_loader() {
       loader_, Loader::create(run_.data.train, {.batch_size = r.train.batch_size,
                                                 .seed = static_cast<uint64_t>(r.train.seed),
                                                 .augment = r.augment,
-                                                .threads = loader_threads(device_),
-                                                .prefetch = 2 + 2 * loader_threads(device_),
+                                                .threads = loader_threads(device_, ranks_),
+                                                .prefetch = 2 + 2 * loader_threads(device_, ranks_),
                                                 .epoch = plan_.epoch_of(position_.step),
                                                 .batch = plan_.first_batch(position_.step),
-                                                .pixels = !drawn_only}));
+                                                .pixels = !drawn_only,
+                                                .share = share_of(ranks_)}));
   if (loader_->batches_per_epoch() != plan_.batches_per_epoch) {
     return internal_error(fmt::format("the loader makes {} batches an epoch, the plan {}",
                                       loader_->batches_per_epoch(), plan_.batches_per_epoch));
@@ -238,25 +232,34 @@ double Loop::learning_rate(int64_t step) const {
 
 Status Loop::run_steps() {
   last_step_ = last_save_ = last_log_ = Clock::now();
-  const double minutes = run_.recipe.checkpoint.minutes;
   while (position_.step < plan_.total_steps) {
-    if (stopping()) return stop();
+    // With ranks it is decided by all, at the end of a step.
+    if (ranks_ == nullptr ? stopping() : (wishes_ & kStop) != 0) return stop();
     PARE_RETURN_IF_ERROR(one_step());
     if (plan_.ends_epoch(position_.step)) {
       PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
       count_seconds();
-      if (epoch_save_due()) PARE_RETURN_IF_ERROR(save());
+      PARE_ASSIGN_OR_RETURN(const bool due, wish_of_any(ranks_, leads() && epoch_save_due()));
+      if (due) PARE_RETURN_IF_ERROR(save());
       PARE_RETURN_IF_ERROR(end_epoch());
       last_step_ = Clock::now();  // validation is no part of a step
-    } else if (minutes > 0 && seconds_since(last_save_) > 60 * minutes) {
+    } else if (ranks_ == nullptr ? minutes_due() : (wishes_ & kSave) != 0) {
       PARE_RETURN_IF_ERROR(save());
     }
   }
   return ok_status();
 }
 
+bool Loop::minutes_due() const {
+  const double minutes = run_.recipe.checkpoint.minutes;
+  return minutes > 0 && seconds_since(last_save_) > 60 * minutes;
+}
+
 Status Loop::one_step() {
   const int64_t step = position_.step;
+  if (ranks_ != nullptr) {
+    ranks_->begin_vote((stopping() ? kStop : 0) | (leads() && minutes_due() ? kSave : 0));
+  }
   PARE_RETURN_IF_ERROR(update_masks());
   stepper_->seed_step(step);
   const int64_t group = plan_.group(step);
@@ -269,6 +272,9 @@ Status Loop::one_step() {
   }
   const double lr = learning_rate(step);
   PARE_RETURN_IF_ERROR(stepper_->update(step, lr));
+  if (ranks_ != nullptr) {
+    PARE_ASSIGN_OR_RETURN(wishes_, ranks_->end_vote());
+  }
   position_.step = step + 1;
   PARE_RETURN_IF_ERROR(read_losses(/*wait=*/false));
   const double seconds = count_seconds();
@@ -329,7 +335,7 @@ void Loop::report_step(double lr) {
       known_losses_.sum / static_cast<double>(std::max<int64_t>(1, known_losses_.batches));
   report.learning_rate = lr;
   report.images_per_s =
-      static_cast<double>(plan_.group(position_.step - 1) * batch_.count) / step_seconds_;
+      static_cast<double>(plan_.group(position_.step - 1) * batch_.whole) / step_seconds_;
   report.eta_s = step_seconds_ * static_cast<double>(plan_.total_steps - position_.step);
   if (run_.events.step) run_.events.step(report);
   constexpr double kLogSeconds = 5;
@@ -352,6 +358,7 @@ Status Loop::end_epoch() {
   report.seconds = position_.epoch_seconds;
   const int64_t every = run_.recipe.train.validate_every;
   if (validation_ != nullptr && every > 0 && report.epoch % every == 0) {
+    PARE_RETURN_IF_ERROR(stepper_->align_statistics());
     const auto scores = stepper_->validate(validation_, run_.recipe.train.batch_size, run_.stop);
     // The checkpoint was written before; a resumed run validates again.
     if (scores.status().code() == StatusCode::kCancelled) return stopped();
@@ -371,20 +378,24 @@ Status Loop::end_epoch() {
 }
 
 Status Loop::save() {
-  if (!folder_->keeps()) return ok_status();
+  if (!keeps()) return ok_status();
   PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
   if (!stepper_->finite()) {
     return numeric_error(fmt::format(
         "after step {} a weight is not a finite number any more; the last good checkpoint is {}",
-        position_.step,
-        file_exists(folder_->checkpoint_path()) ? folder_->checkpoint_path() : "none"));
+        position_.step, last_checkpoint()));
   }
+  PARE_RETURN_IF_ERROR(stepper_->align_statistics());
+  if (leads()) PARE_RETURN_IF_ERROR(write_state());
+  last_save_ = Clock::now();
+  return ok_status();
+}
+
+Status Loop::write_state() const {
   Checkpoint checkpoint;
   checkpoint.state = position_to_json(position_, identity_);
   PARE_ASSIGN_OR_RETURN(checkpoint.tensors, stepper_->state());
-  PARE_RETURN_IF_ERROR(write_checkpoint(folder_->checkpoint_path(), checkpoint));
-  last_save_ = Clock::now();
-  return ok_status();
+  return write_checkpoint(folder_->checkpoint_path(), checkpoint);
 }
 
 Status Loop::stop() {
@@ -394,7 +405,7 @@ Status Loop::stop() {
 
 // With everything saved, the words to go on.
 Status Loop::stopped() const {
-  if (!folder_->keeps()) {
+  if (!keeps()) {
     return cancelled(fmt::format("stopped after step {} of {}", position_.step, plan_.total_steps));
   }
   PARE_RETURN_IF_ERROR(folder_->log({{"event", "stop"}, {"step", position_.step}}));
@@ -404,21 +415,28 @@ Status Loop::stopped() const {
                   position_.step, plan_.total_steps, run_.folder));
 }
 
+// For messages.
+std::string Loop::last_checkpoint() const {
+  if (keeps() && !leads()) return "rank 0's";
+  return folder_->keeps() && file_exists(folder_->checkpoint_path()) ? folder_->checkpoint_path()
+                                                                     : "none";
+}
+
 Status Loop::not_finite(const Status& why) const {
   const Batch& batch = batch_;
   std::string images;
   for (size_t i = 0; i < std::min<size_t>(8, batch.images.size()); ++i) {
     images += (i == 0 ? "" : ", ") + std::to_string(batch.images[i]);
   }
-  const bool saved = folder_->keeps() && file_exists(folder_->checkpoint_path());
   return numeric_error(fmt::format(
       "{} at step {} (epoch {}, batch {}; images {}, ...); the last good checkpoint is {}. A lower "
       "optimiser.lr or train.clip_norm = 1 may help",
       why.message(), position_.step + 1, batch.epoch + 1, batch.index + 1, images,
-      saved ? folder_->checkpoint_path() : "none"));
+      last_checkpoint()));
 }
 
 Result<TrainResult> Loop::finish() {
+  PARE_RETURN_IF_ERROR(stepper_->align_statistics());
   const Status recalibrated = stepper_->recalibrate(run_.data.train, run_.stop);
   if (recalibrated.code() == StatusCode::kCancelled) return stopped();
   PARE_RETURN_IF_ERROR(recalibrated);
@@ -428,8 +446,10 @@ Result<TrainResult> Loop::finish() {
     PARE_ASSIGN_OR_RETURN(result.graph, finish_graph(result.graph, run_));
   }
   result.weights_hash = weights_hash(result.graph);
+  if (ranks_ != nullptr) PARE_RETURN_IF_ERROR(ranks_->agree("result", result.weights_hash));
   result.steps = position_.step;
   result.seconds = position_.seconds;
+  result.traffic = stepper_->traffic();
   if (const auto worked = stepper_->gpu_seconds(); worked && run_seconds_ > 0) {
     result.gpu_share = *worked / run_seconds_;
   }
@@ -449,7 +469,8 @@ Result<TrainResult> Loop::finish() {
                                  {.batch_size = run_.recipe.train.batch_size,
                                   .device = device_,
                                   .stop = run_.stop,
-                                  .images = images ? &*images : nullptr});
+                                  .images = images ? &*images : nullptr,
+                                  .ranks = ranks_});
     if (scores.status().code() == StatusCode::kCancelled) return stopped();
     if (!scores.ok()) return scores.status();
     result.test_loss = scores->loss;
@@ -461,7 +482,8 @@ Result<TrainResult> Loop::finish() {
                                       {.views = views,
                                        .batch_size = run_.recipe.train.batch_size,
                                        .device = device_,
-                                       .stop = run_.stop});
+                                       .stop = run_.stop,
+                                       .ranks = ranks_});
       if (top1.status().code() == StatusCode::kCancelled) return stopped();
       if (!top1.ok()) return top1.status();
       result.views_top1 = *top1;
@@ -480,6 +502,15 @@ Result<TrainResult> Loop::finish() {
   return result;
 }
 
+// The GPU of this rank among those of its host, and the way to the others'.
+Status use_ranks_gpu(Ranks& ranks) {
+  PARE_RETURN_IF_ERROR(choose_gpu(ranks.place().local_rank));
+  std::string why;
+  GpuTools* tools = load_gpu_tools(&why);
+  if (tools == nullptr) return unsupported("several GPUs need our own CUDA part: " + why);
+  return ranks.use_gpu(*tools);
+}
+
 }  // namespace
 
 Result<TrainResult> train(const TrainRun& asked) {
@@ -492,13 +523,16 @@ Result<TrainResult> train(const TrainRun& asked) {
     return invalid_argument("--resume needs the folder of the run (--out)");
   }
   PARE_ASSIGN_OR_RETURN(const DeviceChoice device, choose_device(run.device));
-  const int threads = run.threads > 0 ? run.threads : available_cores();
+  if (device.cuda && run.ranks != nullptr) PARE_RETURN_IF_ERROR(use_ranks_gpu(*run.ranks));
+  const int sharing = run.ranks == nullptr ? 1 : run.ranks->sharing_cores();
+  const int threads = run.threads > 0 ? run.threads : std::max(1, available_cores() / sharing);
   at::set_num_threads(threads);
   PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
   const auto prepared = prepare_graph(run);
   if (!prepared.ok()) return prepared.status().with_context(run.recipe.model.name);
   PARE_RETURN_IF_ERROR(check_teacher(run));
-  const Plan plan = make_plan(run);
+  PARE_RETURN_IF_ERROR(check_ranks(run));
+  const RunPlan plan = plan_run(run);
   Loop loop(run, std::move(validation), plan, device.cuda ? at::kCUDA : at::kCPU);
   PARE_RETURN_IF_ERROR(loop.prepare(*prepared, threads, device.why));
   PARE_RETURN_IF_ERROR(loop.run_steps());

@@ -1,6 +1,10 @@
 // A whole training run: epochs of steps, validation, checkpoints, logs, and the exported model.
 // Nothing here needs Torch's headers.
 //
+// Several programs can train together (ranks.h): each calls train() with the same run and a share
+// of every batch is its. The result is the one program's to rounding, for any number of them; rank
+// 0 keeps the folder, and the others get none of the events.
+//
 // A run with a folder keeps in it
 //   checkpoint.pare-train   the state after an epoch, as the recipe says (checkpoint.h)
 //   recipe.toml             every field of the recipe, as it was resolved
@@ -62,6 +66,17 @@ struct TrainEvents {
   std::function<void(const std::string&)> note;  // one line: the device, where a run goes on
 };
 
+class Ranks;
+
+// What summing gradients over ranks took.
+struct GradientTraffic {
+  int64_t steps = 0;
+  int64_t bytes = 0;  // of gradients, of this rank
+  // On CPUs: time in which sums were on their way, and the part of it after the backward pass.
+  double busy_s = 0;
+  double exposed_s = 0;
+};
+
 struct TrainRun {
   TrainRecipe recipe;
   Graph graph;  // with its initial weights
@@ -72,6 +87,7 @@ struct TrainRun {
   int threads = 0;                          // 0: all cores
   std::string device = "auto";              // a GPU where there is one; "cpu", "cuda"
   const std::atomic<bool>* stop = nullptr;  // set from a signal handler: save and leave
+  Ranks* ranks = nullptr;                   // those it is trained with; null: alone
   TrainEvents events;
   // As FinetuneOptions::masks.
   std::function<Result<std::map<std::string, Tensor>>(double progress, const Graph& current)> masks;
@@ -87,6 +103,7 @@ struct TrainResult {
   double seconds = 0;  // of training, over all parts of a resumed run
   // On a GPU: the share of the steps' time, in this process, in which the GPU worked on them.
   std::optional<double> gpu_share;
+  std::optional<GradientTraffic> traffic;  // with ranks: of this process and rank
   double test_loss = 0;
   double top1 = 0;  // percent, of the exported graph on the test images
   double top5 = 0;

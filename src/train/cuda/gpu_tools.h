@@ -8,6 +8,7 @@
 #define PARE_TRAIN_CUDA_GPU_TOOLS_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,11 @@
 
 #include "data/augment_draw.h"
 #include "train/cuda/update_rule.h"
+
+namespace c10d {
+class Backend;
+class Store;
+}  // namespace c10d
 
 namespace pare {
 
@@ -158,6 +164,11 @@ class GpuTools {
   virtual std::unique_ptr<GpuClock> make_clock() = 0;
   // `sizes`: of the weights, in the order in which they will be added.
   virtual std::unique_ptr<GpuUpdate> make_update(const std::vector<int64_t>& sizes) = 0;
+
+  // Sums over the GPUs of `size` programs, which meet in the store; null where it was built
+  // without.
+  virtual c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store>& store,
+                                                      int rank, int size) = 0;
 
   virtual void augment(const AugmentCall& call) = 0;
 

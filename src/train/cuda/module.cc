@@ -16,6 +16,7 @@
 
 #include "train/cuda/gpu_tools.h"
 #include "train/cuda/kernels.h"
+#include "train/cuda/nccl.h"
 
 namespace pare::cuda {
 namespace {
@@ -352,6 +353,11 @@ class Tools : public GpuTools {
   std::unique_ptr<GpuClock> make_clock() override { return std::make_unique<Clock>(); }
   std::unique_ptr<GpuUpdate> make_update(const std::vector<int64_t>& sizes) override {
     return std::make_unique<Update>(sizes);
+  }
+
+  c10::intrusive_ptr<c10d::Backend> make_nccl(const c10::intrusive_ptr<c10d::Store>& store,
+                                              int rank, int size) override {
+    return make_nccl_backend(store, rank, size);
   }
 
   void augment(const AugmentCall& call) override {
