@@ -88,11 +88,6 @@ Tensor apply_mask(const Tensor& weight, const Tensor& mask) {
   return result;
 }
 
-int64_t count_zeros(const Tensor& weight) {
-  const auto values = weight.values<float>();
-  return std::count(values.begin(), values.end(), 0.0F);
-}
-
 Result<std::vector<int64_t>> allocate_budget(const std::vector<DamageCurve>& curves,
                                              int64_t total) {
   std::vector<Segment> segments;

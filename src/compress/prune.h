@@ -28,7 +28,6 @@ namespace pare {
 Tensor magnitude_mask(const Tensor& weight, int64_t count);
 // The weight with masked-out elements zero.
 Tensor apply_mask(const Tensor& weight, const Tensor& mask);
-int64_t count_zeros(const Tensor& weight);
 
 // How much damage pruning one layer does: shares ascending from 0, damage 0 at 0.
 struct DamageCurve {
