@@ -14,6 +14,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <utility>
 
 #include "base/build_info.h"
 #include "train/cuda/gpu_tools.h"
@@ -52,6 +53,16 @@ std::string core_list() {
   return text;
 }
 
+std::vector<uint8_t> to_bytes(const std::string& text) { return {text.begin(), text.end()}; }
+std::string to_text(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+
+std::string unique_word() {
+  static std::atomic<int> count{0};
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return fmt::format("pare/{}-{}-{}-{}", host_name(), getpid(), now, count++);
+}
+
+std::string hello_key(int rank) { return fmt::format("pare/hello/{}", rank); }
 std::string roster_key(int rank) { return fmt::format("rank/{}", rank); }
 
 // The numbers in the order in which they lie: Gloo takes nothing else.
@@ -129,25 +140,56 @@ Status Ranks::meet_at_store() {
   store.waitWorkers = false;
   store.timeout = options_.join;
   groups_->connection = c10::make_intrusive<c10d::TCPStore>(place_.address, store);
-  groups_->store = c10::make_intrusive<c10d::PrefixStore>("pare", groups_->connection);
+  session_ = leads() ? unique_word() : ask_for_session();
+  groups_->store = c10::make_intrusive<c10d::PrefixStore>(session_, groups_->connection);
   if (leads()) RankPulse::prepare(*groups_->store);
   const std::string me =
       json{{"host", host_name()}, {"cores", core_list()}, {"program", build_commit()}}.dump();
-  groups_->store->set(roster_key(rank()), std::vector<uint8_t>(me.begin(), me.end()));
+  groups_->store->set(roster_key(rank()), to_bytes(me));
   std::vector<std::string> keys;
   for (int r = 0; r < size(); ++r) keys.push_back(roster_key(r));
-  try {
+  if (leads()) {
+    PARE_RETURN_IF_ERROR(welcome(keys));
+  } else {
     groups_->store->wait(keys, options_.join);
-  } catch (const std::exception&) {
-    std::vector<int> missing;
-    for (int r = 0; r < size(); ++r) {
-      if (!groups_->store->check({roster_key(r)})) missing.push_back(r);
-    }
-    return io_error(fmt::format("of the {} ranks that {} started, {} did not come within {} s",
-                                size(), place_.launcher, fmt::join(missing, ", "),
-                                options_.join.count() / 1000));
   }
   return read_roster(keys);
+}
+
+// torchrun's store outlives the ranks that it restarts, and with it what the dead ones wrote. So
+// each start of rank 0 is a session of its own, whose name it tells to everyone who asks by a word
+// that was never used before.
+std::string Ranks::ask_for_session() {
+  const std::string word = unique_word();
+  groups_->connection->set(hello_key(rank()), to_bytes(word));
+  groups_->connection->wait({word}, options_.join);
+  return to_text(groups_->connection->get(word));
+}
+
+// Tells the session to all who ask, until everybody's `keys` are in it.
+Status Ranks::welcome(const std::vector<std::string>& keys) {
+  const auto end = std::chrono::steady_clock::now() + options_.join;
+  std::vector<std::string> told(keys.size());
+  while (!groups_->store->check(keys)) {
+    std::vector<int> missing;
+    for (int r = 1; r < size(); ++r) {
+      if (!groups_->store->check({roster_key(r)})) missing.push_back(r);
+    }
+    for (const int r : missing) {
+      if (!groups_->connection->check({hello_key(r)})) continue;
+      const std::string word = to_text(groups_->connection->get(hello_key(r)));
+      if (std::exchange(told[static_cast<size_t>(r)], word) == word) continue;
+      groups_->connection->set(word, to_bytes(session_));
+    }
+    if (std::chrono::steady_clock::now() > end) {
+      return io_error(fmt::format("of the {} ranks that {} started, {} did not come within {} s",
+                                  size(), place_.launcher, fmt::join(missing, ", "),
+                                  options_.join.count() / 1000));
+    }
+    constexpr milliseconds kLook{10};
+    std::this_thread::sleep_for(kLook);
+  }
+  return ok_status();
 }
 
 Status Ranks::read_roster(const std::vector<std::string>& keys) {
@@ -171,8 +213,8 @@ Status Ranks::connect() {
   const std::string keeper =
       place_.launcher_store ? place_.launcher + " on " + place_.address : names_.front();
   pulse_ = std::make_unique<RankPulse>(
-      c10::make_intrusive<c10d::PrefixStore>("pare", groups_->connection->clone()), rank(), names_,
-      keeper, options_.pulse);
+      c10::make_intrusive<c10d::PrefixStore>(session_, groups_->connection->clone()), rank(),
+      names_, keeper, options_.pulse);
   // The address by which the others reach rank 0 leads to the network that they share.
   PARE_ASSIGN_OR_RETURN(const std::string address, address_towards(place_.address, place_.port));
   groups_->small = make_gloo(groups_->store, place_, address, "small");

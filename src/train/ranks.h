@@ -85,6 +85,8 @@ class Ranks {
   struct Groups;
   Ranks(RankPlace place, const RanksOptions& options);
   Status meet_at_store();
+  std::string ask_for_session();
+  Status welcome(const std::vector<std::string>& keys);
   Status read_roster(const std::vector<std::string>& keys);
   Status connect();
   Status wait(RankSum& sum);
@@ -94,6 +96,7 @@ class Ranks {
   RankPlace place_;
   RanksOptions options_;
   std::string name_;
+  std::string session_;  // the prefix of all keys of this start
   std::vector<std::string> names_;
   int sharing_cores_ = 1;
   std::unique_ptr<Groups> groups_;
