@@ -6,6 +6,18 @@
 
 #include <cstdint>
 
+// What the compiler is for: a family lists and builds the variants of this kind of processor alone.
+#if defined(__x86_64__)
+#define PARE_X86 1
+#define PARE_NEON 0
+#elif defined(__aarch64__)
+#define PARE_X86 0
+#define PARE_NEON 1  // part of every 64-bit ARM: the baseline there
+#else
+#define PARE_X86 0
+#define PARE_NEON 0
+#endif
+
 namespace pare {
 
 // The bits stand for the fields of CpuFeatures with the same names.

@@ -6,8 +6,12 @@
 
 namespace pare {
 
+#if PARE_X86
 const HeadTiles kHeadAvx512 = {&tiles_f32_6x64_avx512, &norm_rows_avx512};
 const HeadTiles kHeadAvx2 = {&tiles_f32_6x16_avx2, &norm_rows_avx2};
+#elif PARE_NEON
+const HeadTiles kHeadNeon = {&tiles_f32_6x16_neon, &norm_rows_neon};
+#endif
 
 HeadLayout HeadLayout::of(const TileSet& tiles, const AttentionProblem& p) {
   HeadLayout l;

@@ -47,6 +47,7 @@ void attend(const HeadTiles& tiles, const HeadLayout& layout, const AttentionPro
 
 extern const HeadTiles kHeadAvx2;
 extern const HeadTiles kHeadAvx512;
+extern const HeadTiles kHeadNeon;
 
 }  // namespace pare
 

@@ -47,9 +47,14 @@ void run(const AttentionKernel& kernel, const AttentionProblem& p, const Attenti
 
 }  // namespace
 
+#if PARE_X86
 const AttentionKernel attention_f32_head_avx512 = {
     "attention_f32_head_avx512", kIsaAvx512, nullptr, scratch_bytes, run, &kHeadAvx512};
 const AttentionKernel attention_f32_head_avx2 = {
     "attention_f32_head_avx2", kIsaAvx2, nullptr, scratch_bytes, run, &kHeadAvx2};
+#elif PARE_NEON
+const AttentionKernel attention_f32_head_neon = {
+    "attention_f32_head_neon", kIsaBaseline, nullptr, scratch_bytes, run, &kHeadNeon};
+#endif
 
 }  // namespace pare

@@ -194,6 +194,7 @@ void run(const ProjectedKernel& kernel, const ProjectedProblem& p, const Project
       "projected_" #types "_" #isa, needs, refuse<kTiles_##types##_##isa>, scratch_bytes, run, \
       &kTiles_##types##_##isa};
 
+#if PARE_X86
 PARE_PROJECTED(f32, 6x64, avx512, DType::kFloat32, kHeadAvx512, kIsaAvx512, "panels64")
 PARE_PROJECTED(bf16, 6x64, avx512, DType::kBFloat16, kHeadAvx512, kIsaAvx512, "panels64")
 PARE_PROJECTED(f16, 6x64, avx512, DType::kFloat16, kHeadAvx512, kIsaAvx512, "panels64")
@@ -204,6 +205,12 @@ PARE_PROJECTED(f32, 6x16, avx2, DType::kFloat32, kHeadAvx2, kIsaAvx2, "panels16"
 PARE_PROJECTED(bf16, 6x16, avx2, DType::kBFloat16, kHeadAvx2, kIsaAvx2, "panels16")
 PARE_PROJECTED(f16, 6x16, avx2, DType::kFloat16, kHeadAvx2, kIsaAvx2, "panels16")
 PARE_PROJECTED(u8s8, 4x16, avx2, DType::kInt8, kHeadAvx2, kIsaAvx2, "quads16")
+#elif PARE_NEON
+PARE_PROJECTED(f32, 6x16, neon, DType::kFloat32, kHeadNeon, kIsaBaseline, "panels16")
+PARE_PROJECTED(bf16, 6x16, neon, DType::kBFloat16, kHeadNeon, kIsaBaseline, "panels16")
+PARE_PROJECTED(f16, 6x16, neon, DType::kFloat16, kHeadNeon, kIsaBaseline, "panels16")
+PARE_PROJECTED(u8s8, 4x16, neon, DType::kInt8, kHeadNeon, kIsaBaseline, "quads16")
+#endif
 
 #undef PARE_PROJECTED
 

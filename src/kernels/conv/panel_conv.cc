@@ -406,7 +406,7 @@ const char* refuse_f16(const ConvProblem& p) {
 const char* refuse_u8s8(const ConvProblem& p) {
   return p.weights_type == DType::kInt8 ? nullptr : "weights are not int8";
 }
-const char* refuse_bf16dot(const ConvProblem& p) {
+[[maybe_unused]] const char* refuse_bf16dot(const ConvProblem& p) {
   if (p.weights_type != DType::kBFloat16) return "weights are not bfloat16";
   return p.src_type == DType::kBFloat16 ? nullptr : "source is not bfloat16";
 }
@@ -424,6 +424,7 @@ const char* refuse_bf16dot(const ConvProblem& p) {
                                                     run,                               \
                                                     &tiles_##types##_##tile##_##isa};
 
+#if PARE_X86
 PARE_PANEL_CONV(f32, 6x64, avx512, kIsaAvx512, "panels64")
 PARE_PANEL_CONV(bf16, 6x64, avx512, kIsaAvx512, "panels64")
 PARE_PANEL_CONV(f16, 6x64, avx512, kIsaAvx512, "panels64")
@@ -434,6 +435,12 @@ PARE_PANEL_CONV(f32, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_CONV(bf16, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_CONV(f16, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_CONV(u8s8, 4x16, avx2, kIsaAvx2, "quads16")
+#elif PARE_NEON
+PARE_PANEL_CONV(f32, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_CONV(bf16, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_CONV(f16, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_CONV(u8s8, 4x16, neon, kIsaBaseline, "quads16")
+#endif
 
 #undef PARE_PANEL_CONV
 

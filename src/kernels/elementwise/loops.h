@@ -71,6 +71,7 @@ struct ElementwiseLoops {
 extern const ElementwiseLoops kReferenceLoops;
 extern const ElementwiseLoops kAvx2Loops;
 extern const ElementwiseLoops kAvx512Loops;
+extern const ElementwiseLoops kNeonLoops;
 
 }  // namespace pare
 

@@ -203,7 +203,7 @@ const char* refuse_f16(const GemmProblem& p) {
 const char* refuse_u8s8(const GemmProblem& p) {
   return p.weights_type == DType::kInt8 ? nullptr : "weights are not int8";
 }
-const char* refuse_bf16dot(const GemmProblem& p) {
+[[maybe_unused]] const char* refuse_bf16dot(const GemmProblem& p) {
   if (p.weights_type != DType::kBFloat16) return "weights are not bfloat16";
   return p.src_type == DType::kBFloat16 ? nullptr : "source is not bfloat16";
 }
@@ -262,6 +262,7 @@ void matmul(const MatMulKernel& kernel, const MatMulProblem& p, const MatMulArgs
                                                     run,                               \
                                                     &tiles_##types##_##tile##_##isa};
 
+#if PARE_X86
 PARE_PANEL_GEMM(f32, 6x64, avx512, kIsaAvx512, "panels64")
 PARE_PANEL_GEMM(bf16, 6x64, avx512, kIsaAvx512, "panels64")
 PARE_PANEL_GEMM(f16, 6x64, avx512, kIsaAvx512, "panels64")
@@ -272,12 +273,23 @@ PARE_PANEL_GEMM(f32, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_GEMM(bf16, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_GEMM(f16, 6x16, avx2, kIsaAvx2, "panels16")
 PARE_PANEL_GEMM(u8s8, 4x16, avx2, kIsaAvx2, "quads16")
+#elif PARE_NEON
+PARE_PANEL_GEMM(f32, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_GEMM(bf16, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_GEMM(f16, 6x16, neon, kIsaBaseline, "panels16")
+PARE_PANEL_GEMM(u8s8, 4x16, neon, kIsaBaseline, "quads16")
+#endif
 
 #undef PARE_PANEL_GEMM
 
+#if PARE_X86
 const MatMulKernel matmul_f32_6x64_avx512 = {
     "matmul_f32_6x64_avx512", kIsaAvx512, nullptr, matmul_scratch, matmul, &tiles_f32_6x64_avx512};
 const MatMulKernel matmul_f32_6x16_avx2 = {"matmul_f32_6x16_avx2", kIsaAvx2, nullptr,
                                            matmul_scratch,         matmul,   &tiles_f32_6x16_avx2};
+#elif PARE_NEON
+const MatMulKernel matmul_f32_6x16_neon = {
+    "matmul_f32_6x16_neon", kIsaBaseline, nullptr, matmul_scratch, matmul, &tiles_f32_6x16_neon};
+#endif
 
 }  // namespace pare

@@ -1,6 +1,8 @@
 #include "kernels/gemm/panels.h"
 
+#if defined(__SSE2__)
 #include <emmintrin.h>
+#endif
 
 namespace pare {
 namespace {
@@ -136,6 +138,7 @@ void transpose_floats(const float* src, int64_t src_stride, int64_t rows, int64_
   for (; r + 4 <= rows; r += 4) {
     const float* s = src + r * src_stride;
     int64_t c = 0;
+#if defined(__SSE2__)
     for (; c + 4 <= columns; c += 4) {
       __m128 a = _mm_loadu_ps(s + c);
       __m128 b = _mm_loadu_ps(s + src_stride + c);
@@ -147,6 +150,7 @@ void transpose_floats(const float* src, int64_t src_stride, int64_t rows, int64_
       _mm_storeu_ps(dst + (c + 2) * dst_stride + r, d);
       _mm_storeu_ps(dst + (c + 3) * dst_stride + r, e);
     }
+#endif
     for (; c < columns; ++c) {
       for (int64_t i = 0; i < 4; ++i) dst[c * dst_stride + r + i] = s[i * src_stride + c];
     }

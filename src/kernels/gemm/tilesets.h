@@ -16,6 +16,10 @@ extern const TileSet tiles_f32_6x16_avx2;
 extern const TileSet tiles_bf16_6x16_avx2;
 extern const TileSet tiles_f16_6x16_avx2;
 extern const TileSet tiles_u8s8_4x16_avx2;
+extern const TileSet tiles_f32_6x16_neon;
+extern const TileSet tiles_bf16_6x16_neon;
+extern const TileSet tiles_f16_6x16_neon;
+extern const TileSet tiles_u8s8_4x16_neon;
 
 }  // namespace pare
 

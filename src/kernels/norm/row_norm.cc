@@ -39,9 +39,14 @@ void run(const NormKernel& kernel, const NormProblem& p, const NormArgs& args, T
 
 }  // namespace
 
+#if PARE_X86
 const NormKernel norm_rows_avx512_kernel = {"norm_rows_avx512", kIsaAvx512, nullptr, run,
                                             &norm_rows_avx512};
 const NormKernel norm_rows_avx2_kernel = {"norm_rows_avx2", kIsaAvx2, nullptr, run,
                                           &norm_rows_avx2};
+#elif PARE_NEON
+const NormKernel norm_rows_neon_kernel = {"norm_rows_neon", kIsaBaseline, nullptr, run,
+                                          &norm_rows_neon};
+#endif
 
 }  // namespace pare

@@ -32,6 +32,7 @@ struct NormRows {
 
 extern const NormRows norm_rows_avx2;
 extern const NormRows norm_rows_avx512;
+extern const NormRows norm_rows_neon;
 
 }  // namespace pare
 

@@ -10,7 +10,11 @@ namespace pare {
 namespace {
 
 // The compiler may know nothing about the operands: products of constants would be made once.
+#if defined(__aarch64__)
+#define PARE_UNKNOWN(v) asm volatile("" : "+w"(v))
+#else
 #define PARE_UNKNOWN(v) asm volatile("" : "+v"(v))
+#endif
 
 // Each sum is a variable of its own: g++ 12 keeps an array of them in memory.
 #define PARE_CHAINS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)

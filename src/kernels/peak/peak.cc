@@ -34,19 +34,25 @@ double read_plain(int64_t rounds, const float* memory) {
 
 #define PARE_PEAK(symbol, needs, kind, unit, run) \
   const PeakKernel symbol = {#symbol, needs, PeakKind::kind, unit, run};
+PARE_PEAK(peak_f32_baseline, kIsaBaseline, kFloat32, kPlainLanes, (multiply_plain<float, float>))
+PARE_PEAK(peak_s8_baseline, kIsaBaseline, kInt8, kPlainLanes, (multiply_plain<int16_t, int32_t>))
+PARE_PEAK(peak_read_baseline, kIsaBaseline, kRead, kPlainLanes, read_plain)
+#if PARE_X86
 PARE_PEAK(peak_f32_avx512, kIsaAvx512, kFloat32, 16 * kPeakChains, multiply_f32_avx512)
 PARE_PEAK(peak_f32_avx2, kIsaAvx2, kFloat32, 8 * kPeakChains, multiply_f32_avx2)
-PARE_PEAK(peak_f32_baseline, kIsaBaseline, kFloat32, kPlainLanes, (multiply_plain<float, float>))
 PARE_PEAK(peak_bf16_avx512_bf16, kIsaAvx512 | kIsaAvx512Bf16, kBFloat16, 32 * kPeakChains,
           multiply_bf16_avx512_bf16)
 PARE_PEAK(peak_s8_avx512_vnni, kIsaAvx512 | kIsaAvx512Vnni, kInt8, 64 * kPeakChains,
           multiply_s8_avx512_vnni)
 PARE_PEAK(peak_s8_avx512, kIsaAvx512, kInt8, 32 * kPeakChains, multiply_s8_avx512)
 PARE_PEAK(peak_s8_avx2, kIsaAvx2, kInt8, 16 * kPeakChains, multiply_s8_avx2)
-PARE_PEAK(peak_s8_baseline, kIsaBaseline, kInt8, kPlainLanes, (multiply_plain<int16_t, int32_t>))
 PARE_PEAK(peak_read_avx512, kIsaAvx512, kRead, 16 * kPeakReads, read_avx512)
 PARE_PEAK(peak_read_avx2, kIsaAvx2, kRead, 8 * kPeakReads, read_avx2)
-PARE_PEAK(peak_read_baseline, kIsaBaseline, kRead, kPlainLanes, read_plain)
+#elif PARE_NEON
+PARE_PEAK(peak_f32_neon, kIsaBaseline, kFloat32, 4 * kPeakChains, multiply_f32_neon)
+PARE_PEAK(peak_s8_neon, kIsaBaseline, kInt8, 8 * kPeakChains, multiply_s8_neon)
+PARE_PEAK(peak_read_neon, kIsaBaseline, kRead, 4 * kPeakReads, read_neon)
+#endif
 #undef PARE_PEAK
 
 constexpr const PeakKernel* kPeakKernels[] = {

@@ -37,6 +37,7 @@ struct PoolPixel {
 
 extern const PoolPixel pool_pixel_avx2;
 extern const PoolPixel pool_pixel_avx512;
+extern const PoolPixel pool_pixel_neon;
 
 }  // namespace pare
 

@@ -38,19 +38,37 @@ void average_pixel(const PoolPixelArgs& a) {
   }
 }
 
+#if defined(__AVX2__)
+struct Bytes {
+  static constexpr int64_t kLanes = 32;
+  __m256i v = _mm256_setzero_si256();
+  void raise(const uint8_t* p) {
+    v = _mm256_max_epu8(v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  void store(uint8_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+#else
+struct Bytes {
+  static constexpr int64_t kLanes = 16;
+  uint8x16_t v = vdupq_n_u8(0);
+  void raise(const uint8_t* p) { v = vmaxq_u8(v, vld1q_u8(p)); }
+  void store(uint8_t* p) const { vst1q_u8(p, v); }
+};
+#endif
+
 void max_uint8_pixel(const PoolPixelArgs& a) {
   const auto* src = static_cast<const uint8_t*>(a.src) + a.first;
   auto* dst = static_cast<uint8_t*>(a.dst) + a.dst_first;
   int64_t c = 0;
-  for (; c + 32 <= a.channels; c += 32) {
-    __m256i most = _mm256_setzero_si256();
+  for (; c + Bytes::kLanes <= a.channels; c += Bytes::kLanes) {
+    Bytes most;
     for (int64_t r = 0; r < a.rows; ++r) {
       const uint8_t* p = src + r * a.row_step + c;
       for (int64_t x = 0; x < a.columns; ++x, p += a.column_step) {
-        most = _mm256_max_epu8(most, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+        most.raise(p);
       }
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + c), most);
+    most.store(dst + c);
   }
   for (; c < a.channels; ++c) {
     uint8_t most = 0;

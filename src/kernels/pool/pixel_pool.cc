@@ -76,9 +76,14 @@ void run(const PoolKernel& kernel, const PoolProblem& p, const PoolArgs& args, T
 
 }  // namespace
 
+#if PARE_X86
 const PoolKernel pool_pixel_avx512_kernel = {"pool_pixel_avx512", kIsaAvx512, nullptr, run,
                                              &pool_pixel_avx512};
 const PoolKernel pool_pixel_avx2_kernel = {"pool_pixel_avx2", kIsaAvx2, nullptr, run,
                                            &pool_pixel_avx2};
+#elif PARE_NEON
+const PoolKernel pool_pixel_neon_kernel = {"pool_pixel_neon", kIsaBaseline, nullptr, run,
+                                           &pool_pixel_neon};
+#endif
 
 }  // namespace pare

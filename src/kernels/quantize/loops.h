@@ -16,6 +16,7 @@ struct QuantizeLoops {
 extern const QuantizeLoops kReferenceQuantizeLoops;
 extern const QuantizeLoops kAvx2QuantizeLoops;
 extern const QuantizeLoops kAvx512QuantizeLoops;
+extern const QuantizeLoops kNeonQuantizeLoops;
 
 }  // namespace pare
 

@@ -6,8 +6,10 @@
 #include "kernels/simd/vec_avx512.h"
 #elif defined(__AVX2__)
 #include "kernels/simd/vec_avx2.h"
+#elif defined(__aarch64__)
+#include "kernels/simd/vec_neon.h"
 #else
-#error "vec.h is for files compiled for AVX2 or AVX-512"
+#error "vec.h is for files compiled for AVX2, AVX-512 or NEON"
 #endif
 
 #endif  // PARE_KERNELS_SIMD_VEC_H_
