@@ -19,11 +19,11 @@ namespace pare {
 struct Command {
   std::string name;
   std::string summary;   // one line, for `pare --help`
-  bool listed = true;    // by `pare --help`
   std::string examples;  // shown under the command's own help, one command line each
   // Adds options to `app` and returns what runs after they have been read. What the options write
   // to is kept alive by the returned function.
   std::function<std::function<Status()>(CLI::App& app)> setup;
+  bool listed = true;  // by `pare --help`
 };
 
 }  // namespace pare

@@ -67,8 +67,8 @@ std::unique_ptr<StudyTrainer> make_study_trainer(const std::atomic<bool>*) { ret
 Command make_train_command() {
   return {.name = kTrainCommand,
           .summary = kTrainSummary,
-          .listed = can_train(),
-          .setup = [](CLI::App&) { return hand_over_training; }};
+          .setup = [](CLI::App&) { return hand_over_training; },
+          .listed = can_train()};
 }
 
 }  // namespace pare
