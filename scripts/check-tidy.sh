@@ -19,6 +19,6 @@ if [ $# -gt 0 ]; then files=("$@"); else
     grep -E "^$PWD/(src/|build/tidy/src/.*/Unity/)" | grep -vE '\.cu$|_test\.cc$|_test\.dir/|/(test|bench|toy)\.cc$|^[^ ]*/src/train/')
 fi
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 1 clang-tidy -p build/tidy --quiet --checks="$checks" \
-  --extra-arg=-Wno-unknown-warning-option \
+  --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-unused-command-line-argument \
   --warnings-as-errors='*' 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
 echo "clang-tidy: ${#files[@]} sources without a finding"
