@@ -15,6 +15,7 @@ namespace pare {
 Status StudyJobs::start(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "pare");
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   posix_spawn_file_actions_t actions;

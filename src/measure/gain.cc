@@ -146,7 +146,7 @@ std::string sparse_refusal(const LayerPlan& layer) {
     at = end + 2;
     const size_t colon = part.find(": ");
     if (colon == std::string::npos || part.find("_sparse_") > colon) continue;
-    const std::string why = part.substr(colon + 2);
+    std::string why = part.substr(colon + 2);
     if (!why.starts_with("needs ") && !why.starts_with("weights are not")) return why;
   }
   return "";

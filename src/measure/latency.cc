@@ -252,6 +252,7 @@ Result<std::vector<std::vector<double>>> measure_steps(const std::vector<StepSub
     }
   }
   std::vector<std::vector<double>> times;
+  times.reserve(turns.size());
   for (const auto& rounds : turns) times.push_back(step_medians(rounds));
   return times;
 }

@@ -34,7 +34,7 @@ class Asker {
     if (const Tensor* zero = input_tensor(*weights, 2); zero != nullptr && !all_zero(zero)) {
       return "its weights have a zero point other than 0";
     }
-    if (const std::string why = source(node.inputs[0]); !why.empty()) return why;
+    if (std::string why = source(node.inputs[0]); !why.empty()) return why;
     if (node.op == "Gemm" &&
         (node.float_attribute("alpha", 1.0F) != 1.0F ||
          node.float_attribute("beta", 1.0F) != 1.0F || node.int_attribute("transA", 0) != 0)) {

@@ -75,6 +75,10 @@ at::Tensor flat(const at::Tensor& tensor) {
 c10::intrusive_ptr<c10d::Backend> make_gloo(const c10::intrusive_ptr<c10d::Store>& store,
                                             const RankPlace& place, const std::string& address,
                                             const std::string& name) {
+  // LibTorch's record of the last collectives, for a post-mortem that nobody reads here: with
+  // several groups in a process LibTorch 2.11 was seen to spin in it without an end.
+  static const int unrecorded = setenv("TORCH_FR_BUFFER_SIZE", "0", /*replace=*/0);
+  if (unrecorded != 0) throw std::runtime_error("the environment is full");
   auto options = Gloo::Options::create(kConnect);
   // As everywhere with Gloo, the user may name the interface.
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");

@@ -107,6 +107,7 @@ std::string layer_table(const std::string& caption, const Layers& layers) {
     return std::ranges::none_of(layers, [&](const LayerRecord* l) { return column.known(*l); });
   });
   std::vector<std::string> titles;
+  titles.reserve(shown.size());
   for (const LayerColumn& column : shown) titles.push_back(column.title);
   std::vector<std::vector<Cell>> rows;
   for (const LayerRecord* l : layers) {
@@ -159,7 +160,7 @@ Json layer_point(const LayerRecord& l, double total_us) {
             fmt::format("{:.1f} GMAC/s, {:.2f} multiply-adds a byte", gmac_s(l), intensity(l))}}};
 }
 
-Json roof(const std::string& label, std::vector<std::pair<double, double>> points) {
+Json roof(const std::string& label, const std::vector<std::pair<double, double>>& points) {
   Json at = Json::array();
   for (const auto& [x, y] : points) at.push_back({x, y});
   return {{"label", label}, {"points", at}};
