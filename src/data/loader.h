@@ -63,6 +63,9 @@ struct Batch {
   // What was drawn for the images and the batch.
   std::vector<ImageDraw> draws;
   BatchDraw mix = {};
+
+  // Of all shares' images.
+  double part() const { return static_cast<double>(count) / static_cast<double>(whole); }
 };
 
 struct LoaderStats {

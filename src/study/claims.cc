@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -16,6 +14,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/host.h"
 
 namespace pare {
 namespace {
@@ -25,24 +24,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMaxClaimBytes = 1 << 16;
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
-}
-
 // The processes that this one can see: another boot and another container have others.
 std::string process_space() {
   std::error_code none;
   const auto boot = read_text_file("/proc/sys/kernel/random/boot_id", kMaxClaimBytes);
   return host_name() + " " + (boot.ok() ? *boot : "") +
          fs::read_symlink("/proc/self/ns/pid", none).string();
-}
-
-// No two claims have the same.
-std::string make_token() {
-  static std::atomic<int> count{0};
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return fmt::format("{}-{}-{}-{}", host_name(), getpid(), now, count++);
 }
 
 std::string claim_text(const std::string& token) {
@@ -120,7 +107,7 @@ Claims::Claims(std::string folder, const ClaimTimes& times)
 
 Result<std::unique_ptr<Claim>> Claims::take(const std::string& name) {
   const std::string path = folder_ + "/" + name;
-  const std::string token = make_token();
+  const std::string token = unique_word();
   const std::string text = claim_text(token);
   PARE_ASSIGN_OR_RETURN(bool mine, make_file(path, text));
   if (!mine) {

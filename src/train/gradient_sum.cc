@@ -4,18 +4,8 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <chrono>
-
-#include "train/tensors.h"
 
 namespace pare {
-namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
 
 class GradientSum::Hook : public torch::autograd::PostAccumulateGradHook {
  public:
@@ -83,7 +73,6 @@ void GradientSum::begin() {
   started_ = 0;
   for (Bucket& bucket : buckets_) {
     bucket.missing = bucket.members.size();
-    bucket.any = false;
     bucket.sum.reset();
   }
 }
@@ -101,7 +90,6 @@ void GradientSum::arrived(size_t parameter) {
   } else if (gradient.strides() != w.strides()) {
     gradient = at::empty_like(w, gradient.options()).copy_(gradient);
   }
-  bucket.any = true;
   --bucket.missing;
   start_full();
 }
@@ -111,7 +99,8 @@ void GradientSum::start_full() {
 }
 
 void GradientSum::start(Bucket& bucket) {
-  if (!bucket.any) return;  // nor has it on any other rank: they run the same graph
+  if (bucket.missing == bucket.members.size())
+    return;  // nor has it on any other rank: they run the same graph
   const at::Tensor& what =
       bucket.memory.defined() ? bucket.memory : read_[bucket.members[0]].grad();
   // What did not arrive must not be what the last step left there.
@@ -123,7 +112,7 @@ void GradientSum::start(Bucket& bucket) {
 }
 
 Status GradientSum::finish() {
-  const double backward_end = now_s();
+  const double backward_end = steady_now_s();
   active_ = false;
   {
     const at::NoGradGuard no_grad;

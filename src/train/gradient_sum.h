@@ -45,16 +45,14 @@ class GradientSum {
   Status finish();
 
   const GradientTraffic& traffic() const { return traffic_; }
-  size_t buckets() const { return buckets_.size(); }
 
  private:
   struct Bucket {
     std::vector<size_t> members;
     std::vector<int64_t> offsets;  // of the members, in elements
     int64_t elements = 0;
-    at::Tensor memory;  // undefined for a single member, whose gradient itself is sent
-    size_t missing = 0;
-    bool any = false;  // a gradient arrived
+    at::Tensor memory;   // undefined for a single member, whose gradient itself is sent
+    size_t missing = 0;  // gradients that have not arrived
     std::shared_ptr<RankSum> sum;
   };
   class Hook;

@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "base/build_info.h"
+#include "base/host.h"
+#include "base/thread_pool.h"
 #include "train/cuda/gpu_tools.h"
 #include "train/tensors.h"
 
@@ -32,15 +34,6 @@ constexpr milliseconds kConnect{60000};
 // Nothing waits so long: the pulse tells first.
 constexpr milliseconds kCollective{24 * 3600 * 1000};
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
-}
-
 // Which cores this program may use, as text to be compared.
 std::string core_list() {
   cpu_set_t set;
@@ -55,12 +48,6 @@ std::string core_list() {
 
 std::vector<uint8_t> to_bytes(const std::string& text) { return {text.begin(), text.end()}; }
 std::string to_text(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
-
-std::string unique_word() {
-  static std::atomic<int> count{0};
-  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-  return fmt::format("pare/{}-{}-{}-{}", host_name(), getpid(), now, count++);
-}
 
 std::string hello_key(int rank) { return fmt::format("pare/hello/{}", rank); }
 std::string roster_key(int rank) { return fmt::format("rank/{}", rank); }
@@ -108,6 +95,10 @@ struct RankSum {
   std::shared_ptr<std::atomic<double>> end;  // 0: not yet; null: nobody knows
 };
 
+double steady_now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 RankSumTimes times_of(const RankSum& sum) {
   RankSumTimes times{.begin = sum.begin, .end = {}};
   if (sum.end != nullptr && *sum.end > 0) times.end = *sum.end;
@@ -144,7 +135,7 @@ Status Ranks::meet_at_store() {
   store.waitWorkers = false;
   store.timeout = options_.join;
   groups_->connection = c10::make_intrusive<c10d::TCPStore>(place_.address, store);
-  session_ = leads() ? unique_word() : ask_for_session();
+  session_ = leads() ? "pare/" + unique_word() : ask_for_session();
   groups_->store = c10::make_intrusive<c10d::PrefixStore>(session_, groups_->connection);
   if (leads()) RankPulse::prepare(*groups_->store);
   const std::string me =
@@ -164,7 +155,7 @@ Status Ranks::meet_at_store() {
 // each start of rank 0 is a session of its own, whose name it tells to everyone who asks by a word
 // that was never used before.
 std::string Ranks::ask_for_session() {
-  const std::string word = unique_word();
+  const std::string word = "pare/" + unique_word();
   groups_->connection->set(hello_key(rank()), to_bytes(word));
   groups_->connection->wait({word}, options_.join);
   return to_text(groups_->connection->get(word));
@@ -286,7 +277,7 @@ namespace {
 template <typename F>
 std::shared_ptr<RankSum> begin_work(const at::Tensor& tensor, F&& start) {
   auto sum = std::make_shared<RankSum>();
-  sum->begin = now_s();
+  sum->begin = steady_now_s();
   sum->tensor = tensor;
   try {
     std::vector<at::Tensor> tensors = {flat(tensor)};
@@ -355,7 +346,8 @@ std::shared_ptr<RankSum> Ranks::start_sum(const at::Tensor& tensor) {
   auto sum = begin_reduce(*groups_->gradients, tensor, c10d::ReduceOp::SUM);
   if (sum->work == nullptr) return sum;
   sum->end = std::make_shared<std::atomic<double>>(0.0);
-  sum->work->getFuture()->addCallback([end = sum->end](c10::ivalue::Future&) { *end = now_s(); });
+  sum->work->getFuture()->addCallback(
+      [end = sum->end](c10::ivalue::Future&) { *end = steady_now_s(); });
   return sum;
 }
 
@@ -418,6 +410,10 @@ void Ranks::say_good_bye(bool failed) {
     // The store is gone: so is who would have read it.
     return;
   }
+}
+
+int cores_of(const Ranks* ranks) {
+  return std::max(1, available_cores() / (ranks == nullptr ? 1 : ranks->sharing_cores()));
 }
 
 BatchShare share_of(const Ranks* ranks) { return ranks == nullptr ? BatchShare() : ranks->share(); }

@@ -107,6 +107,8 @@ class Ranks {
 
 // This rank's share of each batch: all of it without ranks.
 BatchShare share_of(const Ranks* ranks);
+// The cores that this rank may count on, 1 at least: all without ranks.
+int cores_of(const Ranks* ranks);
 // Whether any rank wishes it; a collective call. Without ranks `wish`.
 Result<bool> wish_of_any(Ranks* ranks, bool wish);
 
@@ -117,6 +119,7 @@ struct RankSumTimes {
   std::optional<double> end;
 };
 RankSumTimes times_of(const RankSum& sum);
+double steady_now_s();
 
 }  // namespace pare
 

@@ -130,7 +130,7 @@ Gradients gradients_of(const Graph& graph, Ranks* ranks, const BucketSizes& size
   EXPECT_TRUE(loader->next(batch).ok());
   std::unique_ptr<GradientSum> sum;
   if (ranks != nullptr) sum = std::make_unique<GradientSum>(*ranks, network, sizes);
-  const double share = static_cast<double>(batch.count) / static_cast<double>(batch.whole);
+  const double share = batch.part();
   const TorchBatch images = to_torch_batch(batch, data->image_shape(), at::kCPU);
   const auto output =
       network.forward(model_input(images.pixels, graph),

@@ -7,7 +7,6 @@
 
 #include "base/glob.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
 #include "train/device.h"
 #include "train/tensors.h"
 
@@ -144,7 +143,7 @@ Result<at::Tensor> Stepper::batch_loss(const TorchBatch& images) {
 }
 
 Status Stepper::accumulate(Batch& batch, const ImageShape& shape, int64_t group) {
-  batch_share_ = static_cast<double>(batch.count) / static_cast<double>(batch.whole);
+  batch_share_ = batch.part();
   const bool last = ++gathered_ == group;
   if (last) gathered_ = 0;
   if (last && gradients_ != nullptr) gradients_->begin();
@@ -280,7 +279,7 @@ Status Stepper::recalibrate(const std::shared_ptr<const Dataset>& data,
     PARE_ASSIGN_OR_RETURN(const bool stopped, wish_of_any(ranks_, stop != nullptr && *stop));
     if (stopped) return cancelled("stopped while batch norm was measured");
     PARE_RETURN_IF_ERROR(loader->next(batch));
-    batch_share_ = static_cast<double>(batch.count) / static_cast<double>(batch.whole);
+    batch_share_ = batch.part();
     const TorchBatch images = plain_batch(batch, data->image_shape());
     // The mean of all batches so far.
     const double share = 1.0 / static_cast<double>(i + 1);
@@ -370,8 +369,7 @@ Status Stepper::align_statistics() {
 }
 
 int loader_threads(at::Device device, const Ranks* ranks) {
-  const int cores =
-      std::max(1, available_cores() / (ranks == nullptr ? 1 : ranks->sharing_cores()));
+  const int cores = cores_of(ranks);
   return device.is_cuda() ? std::max(1, cores - 1) : std::max(1, cores / 4);
 }
 

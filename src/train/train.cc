@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "base/thread_pool.h"
 #include "graph/model_file.h"
 #include "train/cuda/gpu_tools.h"
 #include "train/device.h"
@@ -58,7 +57,8 @@ class Loop {
   Status one_step();
   Status update_masks();
   Status end_epoch();
-  Status save();
+  Status save();       // losses first
+  Status save_read();  // with losses that were read
   Status write_state() const;
   Status stop();
   Status stopped() const;
@@ -68,6 +68,13 @@ class Loop {
   double learning_rate(int64_t step) const;
   bool stopping() const { return run_.stop != nullptr && run_.stop->load(); }
   bool minutes_due() const;
+  int64_t own_wishes() const {
+    return (stopping() ? kStop : 0) | (leads() && minutes_due() ? kSave : 0);
+  }
+  // With ranks what any of them wished at the end of the last step, alone what holds now.
+  bool wished(int64_t wish) const {
+    return ((ranks_ == nullptr ? own_wishes() : wishes_) & wish) != 0;
+  }
   bool leads() const { return ranks_ == nullptr || ranks_->leads(); }
   bool keeps() const { return !run_.folder.empty(); }  // rank 0, for all
 
@@ -234,16 +241,16 @@ Status Loop::run_steps() {
   last_step_ = last_save_ = last_log_ = Clock::now();
   while (position_.step < plan_.total_steps) {
     // With ranks it is decided by all, at the end of a step.
-    if (ranks_ == nullptr ? stopping() : (wishes_ & kStop) != 0) return stop();
+    if (wished(kStop)) return stop();
     PARE_RETURN_IF_ERROR(one_step());
     if (plan_.ends_epoch(position_.step)) {
       PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
       count_seconds();
       PARE_ASSIGN_OR_RETURN(const bool due, wish_of_any(ranks_, leads() && epoch_save_due()));
-      if (due) PARE_RETURN_IF_ERROR(save());
+      if (due) PARE_RETURN_IF_ERROR(save_read());
       PARE_RETURN_IF_ERROR(end_epoch());
       last_step_ = Clock::now();  // validation is no part of a step
-    } else if (ranks_ == nullptr ? minutes_due() : (wishes_ & kSave) != 0) {
+    } else if (wished(kSave)) {
       PARE_RETURN_IF_ERROR(save());
     }
   }
@@ -257,9 +264,7 @@ bool Loop::minutes_due() const {
 
 Status Loop::one_step() {
   const int64_t step = position_.step;
-  if (ranks_ != nullptr) {
-    ranks_->begin_vote((stopping() ? kStop : 0) | (leads() && minutes_due() ? kSave : 0));
-  }
+  if (ranks_ != nullptr) ranks_->begin_vote(own_wishes());
   PARE_RETURN_IF_ERROR(update_masks());
   stepper_->seed_step(step);
   const int64_t group = plan_.group(step);
@@ -380,6 +385,11 @@ Status Loop::end_epoch() {
 Status Loop::save() {
   if (!keeps()) return ok_status();
   PARE_RETURN_IF_ERROR(read_losses(/*wait=*/true));
+  return save_read();
+}
+
+Status Loop::save_read() {
+  if (!keeps()) return ok_status();
   if (!stepper_->finite()) {
     return numeric_error(fmt::format(
         "after step {} a weight is not a finite number any more; the last good checkpoint is {}",
@@ -524,8 +534,7 @@ Result<TrainResult> train(const TrainRun& asked) {
   }
   PARE_ASSIGN_OR_RETURN(const DeviceChoice device, choose_device(run.device));
   if (device.cuda && run.ranks != nullptr) PARE_RETURN_IF_ERROR(use_ranks_gpu(*run.ranks));
-  const int sharing = run.ranks == nullptr ? 1 : run.ranks->sharing_cores();
-  const int threads = run.threads > 0 ? run.threads : std::max(1, available_cores() / sharing);
+  const int threads = run.threads > 0 ? run.threads : cores_of(run.ranks);
   at::set_num_threads(threads);
   PARE_ASSIGN_OR_RETURN(std::shared_ptr<const Dataset> validation, split_validation(run));
   const auto prepared = prepare_graph(run);

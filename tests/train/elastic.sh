@@ -5,14 +5,11 @@ set -euo pipefail
 pare=$(realpath "$1")
 torchrun=$2
 [ -x "$torchrun" ] || { echo "elastic: skipped, for there is no torchrun (-DPARE_TORCHRUN=...)"; exit 77; }
-photo=$(dirname "$(realpath "$0")")/../fixtures/data/images/photo.png
+. "$(dirname "$(realpath "$0")")"/photos.sh
 folder=$(mktemp -d)
 trap '[ -z "${launcher:-}" ] || kill -9 "$launcher" 2>/dev/null || true; rm -rf "$folder"' EXIT
 cd "$folder"
-mkdir -p photos/{train,val}/{a,b}
-for class in photos/*/*; do
-  for i in 1 2 3 4 5 6 7 8; do cp "$photo" "$class/$i.png"; done
-done
+make_photos
 "$torchrun" --standalone --no-python --nproc-per-node 2 --max-restarts 1 "$pare" train --threads 1 --model vit-seed \
   --data photos --epochs 60 --batch-size 16 --set train.validate_every=0 --out run >out 2>err &
 launcher=$!

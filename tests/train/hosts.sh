@@ -4,13 +4,10 @@
 set -euo pipefail
 pare=$(realpath "$1")
 netns=$(realpath "$2")
-photo=$(dirname "$(realpath "$0")")/../fixtures/data/images/photo.png
+. "$(dirname "$(realpath "$0")")"/photos.sh
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-mkdir -p photos/{train,val}/{a,b}
-for class in photos/*/*; do
-  for i in 1 2 3 4 5 6 7 8; do cp "$photo" "$class/$i.png"; done
-done
+make_photos
 code=0
 "$netns" 3 "$pare" train --threads 1 --model vit-seed --data photos --epochs 2 --batch-size 8 \
   --out run --json >out 2>err || code=$?

@@ -4,7 +4,7 @@
 set -euo pipefail
 pare=$(realpath "$1")
 folder=$(mktemp -d)
-photo=$(dirname "$(realpath "$0")")/../fixtures/data/images/photo.png
+. "$(dirname "$(realpath "$0")")"/photos.sh
 pids=()
 trap 'for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done; rm -rf "$folder"' EXIT
 cd "$folder"
@@ -30,10 +30,7 @@ finish() {
 }
 says() { grep -qF -- "$2" "$1" || { echo "$1 does not say '$2':"; cat "$1"; exit 1; }; }
 
-mkdir -p photos/{train,val}/{a,b}
-for class in photos/*/*; do
-  for i in 1 2 3 4 5 6 7 8; do cp "$photo" "$class/$i.png"; done
-done
+make_photos
 small=(--model resnet18 --data photos --epochs 1 --batch-size 6 --set data.image_size=32 --set optimiser.lr=0.01
        --set augment.cutmix_alpha=1 --set augment.mix_probability=0.5)
 "$pare" train --threads 1 "${small[@]}" --out one >out.alone 2>&1
