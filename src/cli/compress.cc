@@ -6,12 +6,10 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/file.h"
 #include "cli/command.h"
 #include "cli/compress_prediction.h"
 #include "cli/json_output.h"
@@ -45,15 +43,6 @@ struct CompressArguments {
 };
 
 void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
-
-// Before minutes of work: can the result be written where it shall go?
-Status check_output(const std::string& path) {
-  const auto ending = std::filesystem::path(path).extension();
-  if (ending != ".onnx" && ending != ".pare") {
-    return invalid_argument(path + ": expected an output ending in .onnx or .pare");
-  }
-  return check_can_write(path);
-}
 
 Result<std::shared_ptr<const Dataset>> training_images(const CompressArguments& o,
                                                        const Graph& graph) {
@@ -156,7 +145,7 @@ Status run(const CompressArguments& o) {
     const Status here = hand_over_training();
     if (!here.ok()) return here.with_context("recipe '" + recipe_string(recipe) + "' trains");
   }
-  PARE_RETURN_IF_ERROR(check_output(o.output));
+  PARE_RETURN_IF_ERROR(check_model_output(o.output));
   if (needs_images(recipe)) PARE_RETURN_IF_ERROR(check_dataset_path(o.data));
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(o.input));
   const Status compressible = check_compressible(graph, recipe);

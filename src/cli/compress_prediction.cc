@@ -28,19 +28,6 @@ Result<std::shared_ptr<const Dataset>> images_for(const Graph& graph,
   return pair.test;
 }
 
-Result<TimedPlan> timed(Session& session, const Graph& graph, const SessionOptions& options,
-                        std::vector<double> times_us, const CeilingsRecord& ceilings,
-                        const Dataset& images) {
-  TimedPlan plan;
-  plan.threads = options.threads;
-  plan.times_us = std::move(times_us);
-  PARE_ASSIGN_OR_RETURN(plan.layers, session.plan(1));
-  PARE_ASSIGN_OR_RETURN(const InputDensities densities,
-                        measure_input_densities(graph, options, plan.layers, images, 1));
-  plan.limits = layer_limits(plan.layers, 1, ceilings, densities);
-  return plan;
-}
-
 }  // namespace
 
 Result<Prediction> predict_gain(const Graph& graph, const Graph& tried, const Trial& trial,
@@ -53,10 +40,10 @@ Result<Prediction> predict_gain(const Graph& graph, const Graph& tried, const Tr
   PARE_ASSIGN_OR_RETURN(const CeilingsRecord ceilings, load_ceilings({.threads = options.threads}));
   PARE_ASSIGN_OR_RETURN(
       auto times, measure_steps({{&first, images.get()}, {&second, images.get()}}, 1, kSeconds));
-  PARE_ASSIGN_OR_RETURN(const TimedPlan before,
-                        timed(first, graph, options, std::move(times[0]), ceilings, *images));
-  PARE_ASSIGN_OR_RETURN(const TimedPlan after,
-                        timed(second, tried, options, std::move(times[1]), ceilings, *images));
+  PARE_ASSIGN_OR_RETURN(const TimedPlan before, timed_plan(first, graph, options, *images, 1,
+                                                           std::move(times[0]), &ceilings));
+  PARE_ASSIGN_OR_RETURN(const TimedPlan after, timed_plan(second, tried, options, *images, 1,
+                                                          std::move(times[1]), &ceilings));
   PARE_ASSIGN_OR_RETURN(const auto unfused, why_unfused(tried, after.layers));
   return Prediction{.before_us = before.total_us(),
                     .after_us = after.total_us(),

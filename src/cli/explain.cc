@@ -40,26 +40,6 @@ struct Subject {
   std::shared_ptr<const Dataset> images;
 };
 
-Result<TimedPlan> timed_plan(Subject& subject, std::vector<double> times_us,
-                             const ExplainArguments& o,
-                             const std::optional<CeilingsRecord>& ceilings) {
-  TimedPlan timed;
-  timed.batch = o.batch;
-  timed.threads = subject.model.options.threads;
-  timed.times_us = std::move(times_us);
-  PARE_ASSIGN_OR_RETURN(timed.layers, subject.model.session.plan(o.batch));
-  if (timed.times_us.size() != timed.layers.size()) {
-    return internal_error(fmt::format("{} steps, of which {} were timed", timed.layers.size(),
-                                      timed.times_us.size()));
-  }
-  if (!ceilings) return timed;
-  PARE_ASSIGN_OR_RETURN(const InputDensities densities,
-                        measure_input_densities(subject.model.graph, subject.model.options,
-                                                timed.layers, *subject.images, o.batch));
-  timed.limits = layer_limits(timed.layers, o.batch, *ceilings, densities);
-  return timed;
-}
-
 Status explain_times(std::vector<Subject>& subjects, const ExplainArguments& o, Explanation& to) {
   ModelImages images(o.data);
   std::vector<StepSubject> steps;
@@ -74,10 +54,14 @@ Status explain_times(std::vector<Subject>& subjects, const ExplainArguments& o, 
                                                       .retake = o.retake_ceilings}));
   }
   PARE_ASSIGN_OR_RETURN(auto times, measure_steps(steps, o.batch, o.seconds));
-  PARE_ASSIGN_OR_RETURN(to.timed, timed_plan(subjects[0], std::move(times[0]), o, to.ceilings));
+  const auto timed = [&](size_t i) {
+    MeasuredModel& model = subjects[i].model;
+    return timed_plan(model.session, model.graph, model.options, *subjects[i].images, o.batch,
+                      std::move(times[i]), to.ceilings ? &*to.ceilings : nullptr);
+  };
+  PARE_ASSIGN_OR_RETURN(to.timed, timed(0));
   if (subjects.size() == 1 || !to.ceilings) return ok_status();
-  PARE_ASSIGN_OR_RETURN(const TimedPlan original,
-                        timed_plan(subjects[1], std::move(times[1]), o, to.ceilings));
+  PARE_ASSIGN_OR_RETURN(const TimedPlan original, timed(1));
   PARE_ASSIGN_OR_RETURN(const auto unfused, why_unfused(subjects[0].model.graph, to.timed->layers));
   to.gain = compare_plans(original, *to.timed, *to.ceilings, unfused);
   return ok_status();

@@ -52,4 +52,12 @@ CLI::Validator model_argument() {
           "", "model"};
 }
 
+Status check_model_output(const std::string& path) {
+  const auto ending = fs::path(path).extension();
+  if (ending != ".onnx" && ending != ".pare") {
+    return invalid_argument(path + ": expected an output ending in .onnx or .pare");
+  }
+  return check_can_write(path);
+}
+
 }  // namespace pare

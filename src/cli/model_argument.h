@@ -17,6 +17,9 @@ Result<std::string> model_path(const std::string& argument);
 // The same as an option's transform: app.add_option("model", ...)->transform(model_argument()).
 CLI::Validator model_argument();
 
+// Before minutes of work: can a model be written there, as .onnx or .pare?
+Status check_model_output(const std::string& path);
+
 // The zoo's models, sorted; empty when it is not installed.
 std::vector<std::string> zoo_names();
 

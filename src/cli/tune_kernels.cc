@@ -2,11 +2,9 @@
 // the model.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
@@ -83,11 +81,7 @@ void print_table(const TuneArguments& o, const TuneResult& result) {
 
 Status run(TuneArguments o) {
   if (o.session.threads == 0) o.session.threads = available_cores();
-  const auto ending = std::filesystem::path(o.output).extension();
-  if (ending != ".onnx" && ending != ".pare") {
-    return invalid_argument(o.output + ": expected an output ending in .onnx or .pare");
-  }
-  PARE_RETURN_IF_ERROR(check_can_write(o.output));
+  PARE_RETURN_IF_ERROR(check_model_output(o.output));
   PARE_RETURN_IF_ERROR(check_models({o.model}));
   PARE_RETURN_IF_ERROR(check_dataset_path(o.data.path));
   PARE_ASSIGN_OR_RETURN(MeasuredModel model, load_measured_model(o.model, o.session));

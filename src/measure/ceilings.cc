@@ -201,10 +201,7 @@ double read_bytes_per_us(const CeilingsRecord& ceilings, double working_set) {
 }
 
 double macs_per_us(const CeilingsRecord& ceilings, const std::string& arithmetic) {
-  double gmac_s = ceilings.float32_gmac_s;
-  if (arithmetic == "int8") gmac_s = ceilings.int8_gmac_s;
-  if (arithmetic == "bfloat16") gmac_s = ceilings.bfloat16_gmac_s.value_or(gmac_s);
-  return gmac_s * 1e3;
+  return ceilings.gmac_s(arithmetic) * 1e3;
 }
 
 double sparse_macs_per_us(const CeilingsRecord& ceilings, const std::string& arithmetic,

@@ -155,6 +155,23 @@ double TimedPlan::total_us() const {
   return std::accumulate(times_us.begin(), times_us.end(), 0.0);
 }
 
+Result<TimedPlan> timed_plan(Session& session, const Graph& graph, const SessionOptions& options,
+                             const Dataset& images, int64_t batch, std::vector<double> times_us,
+                             const CeilingsRecord* ceilings) {
+  TimedPlan timed = {.batch = batch, .threads = options.threads};
+  timed.times_us = std::move(times_us);
+  PARE_ASSIGN_OR_RETURN(timed.layers, session.plan(batch));
+  if (timed.times_us.size() != timed.layers.size()) {
+    return internal_error(fmt::format("{} steps, of which {} were timed", timed.layers.size(),
+                                      timed.times_us.size()));
+  }
+  if (ceilings == nullptr) return timed;
+  PARE_ASSIGN_OR_RETURN(const InputDensities densities,
+                        measure_input_densities(graph, options, timed.layers, images, batch));
+  timed.limits = layer_limits(timed.layers, batch, *ceilings, densities);
+  return timed;
+}
+
 std::vector<LayerRecord> layer_records(const TimedPlan& plan, const ModelIdentity& id) {
   std::vector<LayerRecord> records(plan.layers.size());
   for (size_t i = 0; i < records.size(); ++i) {

@@ -73,6 +73,12 @@ struct TimedPlan {
   double total_us() const;
 };
 
+// Of a session of `graph`, made with `options`, whose steps take `times_us`; without limits where
+// there are no ceilings. The densities are measured on `images`.
+Result<TimedPlan> timed_plan(Session& session, const Graph& graph, const SessionOptions& options,
+                             const Dataset& images, int64_t batch, std::vector<double> times_us,
+                             const CeilingsRecord* ceilings);
+
 // The layers as records.
 std::vector<LayerRecord> layer_records(const TimedPlan& plan, const ModelIdentity& id);
 

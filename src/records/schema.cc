@@ -267,6 +267,12 @@ Status LayerRecord::check() const {
   return ok_status();
 }
 
+double CeilingsRecord::gmac_s(const std::string& arithmetic) const {
+  if (arithmetic == "int8") return int8_gmac_s;
+  if (arithmetic == "bfloat16") return bfloat16_gmac_s.value_or(float32_gmac_s);
+  return float32_gmac_s;
+}
+
 Status CeilingsRecord::check() const {
   PARE_RETURN_IF_ERROR(positive(threads, "threads"));
   if (read_bytes.size() != read_gb_s.size()) {

@@ -307,6 +307,9 @@ struct CeilingsRecord {
   double step_us = kUnset;     // a step of a plan that computes four numbers
   double seconds = kUnset;     // that measuring took
 
+  // Of "float32", "bfloat16" (float32's where it has no instructions of its own) or "int8".
+  double gmac_s(const std::string& arithmetic) const;
+
   template <class Self, class Visitor>
   static void for_each_field(Self& s, Visitor& v) {
     v.required("threads", s.threads);

@@ -1,11 +1,9 @@
 #include "study/steps.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -324,18 +322,11 @@ Result<StepRunner::Outcome> StepRunner::visit(const StudyStep& step, int number,
 // One look at a shared step; true once it is done with, false while another program is at it.
 Result<bool> StepRunner::try_shared(const StudyStep& step, int number, int count) {
   if (shared_.contains(step.name)) return true;
-  const Inputs inputs = inputs_of(step);
-  std::string cause;
   PARE_ASSIGN_OR_RETURN(const std::unique_ptr<Claim> claim, claims_.take(folder_name(step.name)));
   if (claim == nullptr) return false;
-  if (find(step, inputs, cause)) {
-    PARE_ASSIGN_OR_RETURN(shared_[step.name], visit(step, number, count));
-    return true;
-  }
-  if (stopping()) return cancelled("stopped before step '" + step.name + "'");
-  if (options_.events.begins) options_.events.begins(step.name, number, count);
-  PARE_ASSIGN_OR_RETURN(const Outcome outcome, run_one(step, inputs, std::move(cause)));
+  PARE_ASSIGN_OR_RETURN(const Outcome outcome, visit(step, number, count));
   shared_[step.name] = outcome;
+  if (outcome.status == "cached") return true;  // its end is told with the others'
   if (options_.events.ends) options_.events.ends(record_of(step, outcome), number, count);
   told_.insert(step.name);
   return true;

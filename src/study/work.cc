@@ -216,8 +216,11 @@ Result<StudyWork::Loaded> StudyWork::load(const StudyVariant& variant,
 }
 
 Result<Session> StudyWork::session(const Loaded& model) const {
-  return Session::from_graph(model.graph,
-                             {.threads = threads(), .precision = model.session_precision});
+  return Session::from_graph(model.graph, session_options(model));
+}
+
+SessionOptions StudyWork::session_options(const Loaded& model) const {
+  return {.threads = threads(), .precision = model.session_precision};
 }
 
 Result<StudyStepOutput> StudyWork::measure_accuracy(const StudyVariant& variant,
@@ -244,16 +247,12 @@ Result<StudyStepOutput> StudyWork::measure_layers(const StudyVariant& variant,
                                                   const StudyStepContext& context) {
   PARE_ASSIGN_OR_RETURN(const Loaded model, load(variant, context));
   PARE_ASSIGN_OR_RETURN(Session runner, session(model));
-  PARE_ASSIGN_OR_RETURN(const std::vector<LayerPlan> plan, runner.plan(1));
-  PARE_ASSIGN_OR_RETURN(const std::vector<double> times_us,
+  PARE_ASSIGN_OR_RETURN(std::vector<double> times_us,
                         measure_steps(runner, *model.data.test, 1, config_.seconds));
-  TimedPlan timed = {.threads = threads(), .layers = plan, .times_us = times_us};
   PARE_ASSIGN_OR_RETURN(const CeilingsRecord ceilings, load_ceilings({.threads = threads()}));
-  const SessionOptions options = {.threads = threads(), .precision = model.session_precision};
-  PARE_ASSIGN_OR_RETURN(
-      const InputDensities densities,
-      measure_input_densities(model.graph, options, plan, *model.data.test, timed.batch));
-  timed.limits = layer_limits(plan, timed.batch, ceilings, densities);
+  PARE_ASSIGN_OR_RETURN(const TimedPlan timed,
+                        timed_plan(runner, model.graph, session_options(model), *model.data.test, 1,
+                                   std::move(times_us), &ceilings));
   StudyStepOutput output;
   const Json now = current_context();
   PARE_RETURN_IF_ERROR(add(ceilings, now, output));

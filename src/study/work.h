@@ -72,6 +72,7 @@ class StudyWork {
   Result<DatasetPair> open(DatasetOptions options);
   Result<Loaded> load(const StudyVariant& variant, const StudyStepContext& context);
   Result<Session> session(const Loaded& model) const;
+  SessionOptions session_options(const Loaded& model) const;
   int threads() const;
   Result<Graph> compressed(const Graph& graph, const std::string& recipe,
                            const StudyStepContext& context);

@@ -99,10 +99,14 @@ std::vector<LayerColumn> layer_columns(double total_us) {
        }}};
 }
 
+double total_us(const Layers& layers) {
+  double total = 0;
+  for (const LayerRecord* l : layers) total += l->latency_us.value_or(0);
+  return total;
+}
+
 std::string layer_table(const std::string& caption, const Layers& layers) {
-  double total_us = 0;
-  for (const LayerRecord* l : layers) total_us += l->latency_us.value_or(0);
-  std::vector<LayerColumn> shown = layer_columns(total_us);
+  std::vector<LayerColumn> shown = layer_columns(total_us(layers));
   std::erase_if(shown, [&layers](const LayerColumn& column) {
     return std::ranges::none_of(layers, [&](const LayerRecord* l) { return column.known(*l); });
   });
@@ -121,12 +125,6 @@ std::string layer_table(const std::string& caption, const Layers& layers) {
 
 double intensity(const LayerRecord& l) { return *l.work_macs / *l.moved_bytes; }
 double gmac_s(const LayerRecord& l) { return *l.work_macs / *l.latency_us / 1e3; }
-
-double peak_of(const CeilingsRecord& c, const std::string& arithmetic) {
-  if (arithmetic == "int8") return c.int8_gmac_s;
-  if (arithmetic == "bfloat16") return c.bfloat16_gmac_s.value_or(c.float32_gmac_s);
-  return c.float32_gmac_s;
-}
 
 // Weights that have to be found among zeros have a level of their own.
 void add_pruned_peak(const CeilingsRecord& c, const LayerRecord& l,
@@ -198,12 +196,11 @@ Json roofline_view(const std::string& name, const CeilingsRecord& ceilings, cons
   std::map<std::string, double> peaks;
   double low = 1e300;
   double high = 0;
-  double total_us = 0;
-  for (const LayerRecord* l : layers) total_us += l->latency_us.value_or(0);
+  const double whole_us = total_us(layers);
   for (const LayerRecord* l : layers) {
     if (!has_place(*l)) continue;
-    points.push_back(layer_point(*l, total_us));
-    peaks[l->arithmetic] = peak_of(ceilings, l->arithmetic);
+    points.push_back(layer_point(*l, whole_us));
+    peaks[l->arithmetic] = ceilings.gmac_s(l->arithmetic);
     add_pruned_peak(ceilings, *l, peaks);
     low = std::min(low, intensity(*l));
     high = std::max(high, intensity(*l));
