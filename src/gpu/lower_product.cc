@@ -83,10 +83,7 @@ void finish_info(Lowering& lowering, const ProductGroup& group, const Node& node
   info.operation = group_operation(lowering, group) + " " + std::move(detail);
   info.macs = macs;
   info.weight_bytes = weights.byte_count();
-  const std::vector<float> values = to_float_vector(weights);
-  const auto zeros = std::count(values.begin(), values.end(), 0.0F);
-  info.weight_density =
-      1.0 - static_cast<double>(zeros) / static_cast<double>(std::max<size_t>(1, values.size()));
+  info.weight_density = share_not_zero(weights);
 }
 
 // How many neighbouring pixels of the graph's input make sixteen bytes; 1 where the layer cannot

@@ -63,6 +63,15 @@ std::string missing_isa(IsaBits needs, IsaBits have);
 void append_refusal(std::string& reason, const char* name, std::string_view why);
 Status no_such_kernel(std::string_view family, std::string_view forced);
 Status forced_kernel_refuses(std::string_view forced, std::string_view why);
+
+// Why `kernel` cannot take `problem` where `have` is; empty if it can.
+template <typename Kernel, typename Problem>
+std::string why_not(const Kernel& kernel, const Problem& problem, IsaBits have) {
+  std::string why = missing_isa(kernel.needs, have);
+  if (!why.empty() || kernel.refuse == nullptr) return why;
+  const char* refusal = kernel.refuse(problem);
+  return refusal == nullptr ? "" : refusal;
+}
 }  // namespace detail
 
 // The first variant of `list` that the processor can run and that takes the problem. A pure
@@ -74,11 +83,7 @@ Result<Choice<Kernel>> choose_kernel(std::string_view family, std::span<const Ke
   if (!request.forced.empty()) {
     for (const Kernel* kernel : list) {
       if (request.forced != kernel->name) continue;
-      std::string why = detail::missing_isa(kernel->needs, have);
-      if (why.empty()) {
-        const char* refusal = kernel->refuse == nullptr ? nullptr : kernel->refuse(problem);
-        if (refusal != nullptr) why = refusal;
-      }
+      const std::string why = detail::why_not(*kernel, problem, have);
       if (!why.empty()) return detail::forced_kernel_refuses(request.forced, why);
       return Choice<Kernel>{kernel, "asked for by name"};
     }
@@ -87,11 +92,7 @@ Result<Choice<Kernel>> choose_kernel(std::string_view family, std::span<const Ke
   if (request.reference) return Choice<Kernel>{list.back(), "reference kernels asked for"};
   Choice<Kernel> choice;
   for (const Kernel* kernel : list) {
-    std::string why = detail::missing_isa(kernel->needs, have);
-    if (why.empty()) {
-      const char* refusal = kernel->refuse == nullptr ? nullptr : kernel->refuse(problem);
-      if (refusal != nullptr) why = refusal;
-    }
+    const std::string why = detail::why_not(*kernel, problem, have);
     if (why.empty()) {
       choice.kernel = kernel;
       choice.reason += "first that fits";

@@ -1,6 +1,5 @@
 // Lowering of attention, with the product that makes its queries, keys and values where one kernel
 // does both.
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -25,7 +24,7 @@ struct Target {
 Target target_of(Lowering& lowering, const Node& node) {
   const TailGroup* tail = lowering.tail(node);
   Target target;
-  target.output = tail == nullptr ? node.outputs[0] : tail->output;
+  target.output = lowering.result_of(node);
   if (tail != nullptr) target.rounding = tail->quantisation;
   const ValueInfo& info = lowering.info(target.output);
   target.dst = lowering.allocate(info.type, info.shape);
@@ -99,8 +98,7 @@ ProjectedProblem projected_problem(const Lowering& lowering, const Node& node,
   a.q_tokens = a.kv_tokens = qkv[1];
   a.qk_dim = a.v_dim = qkv[2] / 3 / a.heads;
   a.scale = node.float_attribute("scale", 1.0F);
-  const TailGroup* tail = lowering.tail(node);
-  a.dst_type = lowering.info(tail == nullptr ? node.outputs[0] : tail->output).type;
+  a.dst_type = lowering.info(lowering.result_of(node)).type;
   problem.product = product.problem;
   problem.packing = product.choice.kernel->packing;
   return problem;

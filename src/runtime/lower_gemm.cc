@@ -211,10 +211,10 @@ struct DenseRun {
     GemmProblem p = problem;
     p.m = count;
     GemmArgs args;
-    args.src = c.data(src) + first * src.strides[0] * dtype_bits(src.type) / 8;
+    args.src = c.data(src, first * src.strides[0]);
     args.src_stride = src.strides[0];
     args.packed = c.data(weights);
-    args.dst = c.data(dst) + first * p.n * dtype_bits(dst.type) / 8;
+    args.dst = c.data(dst, first * p.n);
     args.dst_stride = p.n;
     args.src_zero_point = epilogue.source_zero_point(c);
     args.epilogue = epilogue.resolve(c, c.scratch().data(), p.n);
@@ -237,17 +237,11 @@ Status emit_dense(Lowering& lowering, const ProductGroup& group, const DenseLaye
   layer.epilogue.add_reads(step.reads);
   step.writes = {dst.buffer};
   step.scratch_bytes = work->scratch_bytes(rows, lowering.options().threads);
-  step.run = [work, rows](const StepContext& c) {
-    work->run(c, 0, rows);
-    return ok_status();
-  };
-  step.by_rows.rows = rows;
-  step.by_rows.weight_bytes = layer.plan.weight_bytes;
-  step.by_rows.scratch_bytes = [work](int64_t count) { return work->scratch_bytes(count, 1); };
-  step.by_rows.run = [work](const StepContext& c, int64_t first, int64_t count) {
-    work->run(c, first, count);
-    return ok_status();
-  };
+  step.run_by_rows({rows, [work](int64_t count) { return work->scratch_bytes(count, 1); },
+                    [work](const StepContext& c, int64_t first, int64_t count) {
+                      work->run(c, first, count);
+                      return ok_status();
+                    }});
   lowering.emit(std::move(step));
   lowering.bind(group.output, dst);
   return ok_status();

@@ -7,7 +7,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/numerals.h"
 #include "graph/window.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/norm/norm.h"
@@ -70,7 +69,7 @@ Status lower_norm(Lowering& lowering, const Node& node) {
   problem.src_type = src.type;
   const TailGroup* tail = lowering.tail(node);
   const Quantisation rounding = tail == nullptr ? Quantisation() : tail->quantisation;
-  const std::string& output = tail == nullptr ? node.outputs[0] : tail->output;
+  const std::string& output = lowering.result_of(node);
   problem.dst_type = lowering.info(output).type;
   View gamma;
   View beta;
@@ -100,19 +99,16 @@ Status lower_norm(Lowering& lowering, const Node& node) {
     some.rows = count;
     const int64_t at = first * problem.cols;
     NormArgs args;
-    args.src = c.data(src) + at * dtype_bits(src.type) / 8;
+    args.src = c.data(src, at);
     if (gamma.buffer >= 0) args.gamma = c.data<float>(gamma);
     if (beta.buffer >= 0) args.beta = c.data<float>(beta);
-    args.dst = c.data(dst) + at * dtype_bits(dst.type) / 8;
+    args.dst = c.data(dst, at);
     args.out_scale = rounding.scale;
     args.out_zero_point = rounding.zero_point;
     norm_run(*kernel, some, args, c.pool());
     return ok_status();
   };
-  step.run = [run, rows = problem.rows](const StepContext& c) { return run(c, 0, rows); };
-  step.by_rows.rows = problem.rows;
-  step.by_rows.scratch_bytes = [](int64_t) { return int64_t{0}; };
-  step.by_rows.run = run;
+  step.run_by_rows({problem.rows, [](int64_t) { return int64_t{0}; }, run});
   lowering.emit(std::move(step));
   lowering.bind(output, dst);
   return ok_status();

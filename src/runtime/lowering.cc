@@ -104,6 +104,11 @@ const ProductGroup* Lowering::projection(const Node& attention) const {
   return feeds ? &it->second : nullptr;
 }
 
+const std::string& Lowering::result_of(const Node& node) const {
+  const TailGroup* group = tail(node);
+  return group == nullptr ? node.outputs[0] : group->output;
+}
+
 const TailGroup* Lowering::tail(const Node& node) const {
   const auto it = fusion_.tails.find(static_cast<int>(&node - graph_.nodes.data()));
   return it == fusion_.tails.end() ? nullptr : &it->second;

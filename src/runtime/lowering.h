@@ -86,6 +86,8 @@ class Lowering {
   const ProductGroup* projection(const Node& attention) const;
   // The quantisation that runs with a layer, or nullptr.
   const TailGroup* tail(const Node& node) const;
+  // Where what `node` computes ends: the tail's output, or its own first.
+  const std::string& result_of(const Node& node) const;
   const KernelRequest& kernels() const { return options_.kernels; }
   WeightStore& weights() { return weights_; }
   const Tensor* packed_weights(const std::string& key) const { return weights_.find(key); }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pare/session.h"
@@ -63,9 +64,9 @@ class StepContext {
       : bases_(bases), scratch_(scratch), pool_(pool) {}
 
   template <typename T = std::byte>
-  T* data(const View& view) const {
+  T* data(const View& view, int64_t element = 0) const {
     std::byte* base = bases_[static_cast<size_t>(view.buffer)];
-    return reinterpret_cast<T*>(base + view.offset * dtype_bits(view.type) / 8);
+    return reinterpret_cast<T*>(base + (view.offset + element) * dtype_bits(view.type) / 8);
   }
   std::span<std::byte> scratch() const { return scratch_; }
   ThreadPool& pool() const { return pool_; }
@@ -79,8 +80,7 @@ class StepContext {
 // How a step runs a part of its rows, where each depends on the same row of its inputs alone
 // (row_groups.h).
 struct RowWork {
-  int64_t rows = 0;          // 0: it does not
-  int64_t weight_bytes = 0;  // read for every block of rows
+  int64_t rows = 0;  // 0: it does not
   // Of one thread for a block of so many rows.
   std::function<int64_t(int64_t count)> scratch_bytes;
   std::function<Status(const StepContext&, int64_t first, int64_t count)> run;
@@ -93,6 +93,11 @@ struct Step {
   int64_t scratch_bytes = 0;
   std::function<Status(const StepContext&)> run;
   RowWork by_rows;
+
+  void run_by_rows(RowWork work) {
+    run = [all = work.run, rows = work.rows](const StepContext& c) { return all(c, 0, rows); };
+    by_rows = std::move(work);
+  }
 };
 
 // Steps first … last - 1 run as one: each block of rows passes through all of them in one task.

@@ -213,15 +213,18 @@ std::string group_operation(const Lowering& lowering, const ProductGroup& group)
   return text;
 }
 
+double share_not_zero(const Tensor& tensor) {
+  const auto size = static_cast<double>(std::max<int64_t>(1, tensor.size()));
+  return 1.0 - static_cast<double>(count_zeros(tensor)) / size;
+}
+
 Result<double> weight_density(Lowering& lowering, const std::string& name,
                               const WeightStore::Make& load) {
-  PARE_ASSIGN_OR_RETURN(
-      const Tensor density, lowering.weights().get(name + "|density", [&]() -> Result<Tensor> {
-        PARE_ASSIGN_OR_RETURN(const Tensor weights, load());
-        const auto zeros = static_cast<double>(count_zeros(weights));
-        const auto size = static_cast<double>(std::max<int64_t>(1, weights.size()));
-        return Tensor::scalar<double>(1.0 - zeros / size);
-      }));
+  PARE_ASSIGN_OR_RETURN(const Tensor density,
+                        lowering.weights().get(name + "|density", [&]() -> Result<Tensor> {
+                          PARE_ASSIGN_OR_RETURN(const Tensor weights, load());
+                          return Tensor::scalar<double>(share_not_zero(weights));
+                        }));
   return density.values<double>()[0];
 }
 

@@ -106,10 +106,7 @@ std::vector<std::string> able_kernels(std::span<const Kernel* const> list, const
   const IsaBits have = isa_bits(request.cpu);
   std::vector<std::string> names;
   for (const Kernel* kernel : list.first(list.size() - 1)) {
-    const bool runs = (kernel->needs & ~have) == 0;
-    if (runs && (kernel->refuse == nullptr || kernel->refuse(problem) == nullptr)) {
-      names.emplace_back(kernel->name);
-    }
+    if (detail::why_not(*kernel, problem, have).empty()) names.emplace_back(kernel->name);
   }
   return names;
 }
@@ -119,7 +116,9 @@ std::vector<std::string> able_kernels(std::span<const Kernel* const> list, const
 void describe_work(LayerPlan& layer, DType weights_type, int64_t weights);
 // "Conv + Relu", for LayerPlan.
 std::string group_operation(const Lowering& lowering, const ProductGroup& group);
-// Share of the elements of the weights `name` that are not zero, counted once and kept in the
+// Share of the elements that are not zero.
+double share_not_zero(const Tensor& tensor);
+// The same of the weights `name`, counted once and kept in the
 // weight store: later plans know it when the weights are released.
 Result<double> weight_density(Lowering& lowering, const std::string& name,
                               const WeightStore::Make& load);

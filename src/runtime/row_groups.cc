@@ -43,9 +43,9 @@ void form_row_groups(Plan& plan, int threads) {
     RowGroup group{first, first, plan.steps[static_cast<size_t>(first)].by_rows.rows, 0};
     int64_t weights = 0;
     while (group.last < count) {
-      const RowWork& work = plan.steps[static_cast<size_t>(group.last)].by_rows;
-      weights += work.weight_bytes;
-      if (work.rows != group.rows || weights > kMostWeightBytes) break;
+      const Step& step = plan.steps[static_cast<size_t>(group.last)];
+      weights += step.layer.weight_bytes;  // read for every block of rows
+      if (step.by_rows.rows != group.rows || weights > kMostWeightBytes) break;
       ++group.last;
       if (shown_after(group.last - 1)) break;
     }

@@ -46,9 +46,9 @@ void pack_as(const PanelLayout& layout, const ConvProblem& p, const void* weight
   // Where element k of a tap stands among the weights of an output; looked up, since dividing took
   // most of the time.
   std::vector<int64_t> places;
+  const bool rows = rows_are_taps(p);
   for (int64_t tap = 0; tap < layout.taps; ++tap) {
     for (int64_t k = 0; k < layout.k; ++k) {
-      const bool rows = rows_are_taps(p);
       const int64_t element = rows ? tap * p.kernel_w + k / channels : tap;
       places.push_back((rows ? k % channels : k) * taps + element);
     }

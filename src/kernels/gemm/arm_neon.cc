@@ -8,22 +8,9 @@
 
 namespace pare {
 
-#define PARE_SIX_ROWS(W)                                                             \
-  {                                                                                  \
-    PARE_FLOAT_TILES_4(W, 1), PARE_FLOAT_TILES_4(W, 2), PARE_FLOAT_TILES_4(W, 3),    \
-        PARE_FLOAT_TILES_4(W, 4), PARE_FLOAT_TILES_4(W, 5), PARE_FLOAT_TILES_4(W, 6) \
-  }
-#define PARE_FLOAT_TILE_SET(W)                                                       \
-  {                                                                                  \
-    .max_rows = 6, .lanes = V::kLanes, .max_vectors = 4, .group = 1, .src_bytes = 4, \
-    .weight_bytes = sizeof(W::T), .task_macs = 128 << 10, .tiles = PARE_SIX_ROWS(W), \
-    .finish = finish_block<float>, .widen = widen_row, .wide = nullptr,              \
-    .row_panels = float_row<W, 4>                                                    \
-  }
-
-const TileSet tiles_f32_6x16_neon = PARE_FLOAT_TILE_SET(WeightsF32);
-const TileSet tiles_bf16_6x16_neon = PARE_FLOAT_TILE_SET(WeightsBF16);
-const TileSet tiles_f16_6x16_neon = PARE_FLOAT_TILE_SET(WeightsF16);
+const TileSet tiles_f32_6x16_neon = PARE_FLOAT_TILE_SET(WeightsF32, 4);
+const TileSet tiles_bf16_6x16_neon = PARE_FLOAT_TILE_SET(WeightsBF16, 4);
+const TileSet tiles_f16_6x16_neon = PARE_FLOAT_TILE_SET(WeightsF16, 4);
 
 namespace {
 

@@ -3,7 +3,7 @@ list(APPEND kernel_sources gemm/gemm.cc gemm/reference.cc gemm/panels.cc gemm/pa
 # Columns and sparse rows have vectors on x86 alone so far.
 list(APPEND x86_sources gemm/columns_gemm.cc gemm/column_weights.cc gemm/sparse_gemm.cc
      gemm/sparse_rows.cc gemm/sparse_weights.cc gemm/sparse_slots.cc)
-pare_isa_sources(FLAGS -O3 -ffp-contract=off FILES gemm/arm_neon.cc)
+pare_isa_sources(FLAGS ${PARE_NEON} FILES gemm/arm_neon.cc)
 pare_isa_sources(FLAGS ${PARE_AVX2} FILES gemm/x86_avx2.cc)
 pare_isa_sources(FLAGS ${PARE_AVX512} FILES gemm/x86_avx512.cc)
 pare_isa_sources(FLAGS ${PARE_AVX512} -mavx512vnni FILES gemm/x86_avx512_vnni.cc)

@@ -105,3 +105,13 @@ void float_row(const RowArgs& a) {
   { float_tile<W, R, 1>, float_tile<W, R, 2> }
 #define PARE_FLOAT_TILES_4(W, R) \
   { float_tile<W, R, 1>, float_tile<W, R, 2>, float_tile<W, R, 3>, float_tile<W, R, 4> }
+
+// The tiles of six rows by N vectors.
+#define PARE_FLOAT_TILE_SET(W, N)                                                                  \
+  {                                                                                                \
+    .max_rows = 6, .lanes = V::kLanes, .max_vectors = N, .group = 1, .src_bytes = 4,               \
+    .weight_bytes = sizeof(W::T), .task_macs = 128 << 10,                                          \
+    .tiles = {PARE_FLOAT_TILES_##N(W, 1), PARE_FLOAT_TILES_##N(W, 2), PARE_FLOAT_TILES_##N(W, 3),  \
+              PARE_FLOAT_TILES_##N(W, 4), PARE_FLOAT_TILES_##N(W, 5), PARE_FLOAT_TILES_##N(W, 6)}, \
+    .finish = finish_block<float>, .widen = widen_row, .row_panels = float_row<W, N>               \
+  }

@@ -12,48 +12,9 @@
 
 namespace pare {
 
-#define PARE_SIX_ROWS(W)                                                             \
-  {                                                                                  \
-    PARE_FLOAT_TILES_4(W, 1), PARE_FLOAT_TILES_4(W, 2), PARE_FLOAT_TILES_4(W, 3),    \
-        PARE_FLOAT_TILES_4(W, 4), PARE_FLOAT_TILES_4(W, 5), PARE_FLOAT_TILES_4(W, 6) \
-  }
-
-const TileSet tiles_f32_6x64_avx512 = {6,
-                                       16,
-                                       4,
-                                       1,
-                                       4,
-                                       4,
-                                       128 << 10,
-                                       PARE_SIX_ROWS(WeightsF32),
-                                       finish_block<float>,
-                                       widen_row,
-                                       nullptr,
-                                       float_row<WeightsF32, 4>};
-const TileSet tiles_bf16_6x64_avx512 = {6,
-                                        16,
-                                        4,
-                                        1,
-                                        4,
-                                        2,
-                                        128 << 10,
-                                        PARE_SIX_ROWS(WeightsBF16),
-                                        finish_block<float>,
-                                        widen_row,
-                                        nullptr,
-                                        float_row<WeightsBF16, 4>};
-const TileSet tiles_f16_6x64_avx512 = {6,
-                                       16,
-                                       4,
-                                       1,
-                                       4,
-                                       2,
-                                       128 << 10,
-                                       PARE_SIX_ROWS(WeightsF16),
-                                       finish_block<float>,
-                                       widen_row,
-                                       nullptr,
-                                       float_row<WeightsF16, 4>};
+const TileSet tiles_f32_6x64_avx512 = PARE_FLOAT_TILE_SET(WeightsF32, 4);
+const TileSet tiles_bf16_6x64_avx512 = PARE_FLOAT_TILE_SET(WeightsBF16, 4);
+const TileSet tiles_f16_6x64_avx512 = PARE_FLOAT_TILE_SET(WeightsF16, 4);
 
 namespace {
 
