@@ -181,10 +181,8 @@ TEST(ProjectedAttention, HasTheBitsOfItsParts) {
       }
     }
   };
-#define PARE_ATTENTION_CASE(batch, heads, q, kv, d, v)
 #define PARE_PROJECTED_CASE(batch, heads, tokens, k, d, v) check(batch, heads, tokens, k, d, v);
-#include "kernels/attention/cases.inc"
-#undef PARE_ATTENTION_CASE
+#include "kernels/attention/projected_cases.inc"
 #undef PARE_PROJECTED_CASE
 }
 

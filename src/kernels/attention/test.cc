@@ -88,10 +88,8 @@ TEST(Attention, VariantsAgreeWithTheReference) {
     }
   };
 #define PARE_ATTENTION_CASE(batch, heads, q, kv, d, v) check(batch, heads, q, kv, d, v);
-#define PARE_PROJECTED_CASE(batch, heads, tokens, k, d, v)
 #include "kernels/attention/cases.inc"
 #undef PARE_ATTENTION_CASE
-#undef PARE_PROJECTED_CASE
 }
 
 TEST(Attention, APointedSoftmaxPicksOneValue) {
