@@ -206,7 +206,7 @@ double macs_per_us(const CeilingsRecord& ceilings, const std::string& arithmetic
 
 double sparse_macs_per_us(const CeilingsRecord& ceilings, const std::string& arithmetic,
                           double rows) {
-  // From here on a weight meets whole vectors of rows (kernels/gemm/sparse.h).
+  // From here on a weight meets whole vectors of rows (kernels/gemm/sparse_gemm.cc).
   constexpr double kManyRows = 8;
   const bool many = rows >= kManyRows;
   const bool integers = arithmetic == "int8";

@@ -46,7 +46,7 @@ size_t top1(std::span<const double> scores) {
 Result<Peer> open_peer(const PeerPlace& place, const PeerFiles& files, const std::string& engine,
                        const ImageShape& shape, const PeerOptions& options) {
   PARE_ASSIGN_OR_RETURN(PeerProcess process, PeerProcess::start(place));
-  Peer peer{engine, "", "", std::move(process)};
+  Peer peer{engine, "", "", std::move(process), files.image_count()};
   PARE_ASSIGN_OR_RETURN(const json answer,
                         peer.process.ask({{"op", "open"},
                                           {"engine", engine},
@@ -70,9 +70,9 @@ Result<PeerFiles> PeerFiles::create(const Graph& graph, const Dataset& images,
   if (error || ::mkdtemp(name.data()) == nullptr) {
     return io_error(fmt::format("{}: {}", name, std::strerror(errno)));
   }
-  PeerFiles files(std::shared_ptr<const std::string>(new std::string(name), remove_folder));
-  PARE_RETURN_IF_ERROR(save_model(graph, files.model()));
   const int64_t count = std::min(images.size(), std::max(options.images, options.batch));
+  PeerFiles files(std::shared_ptr<const std::string>(new std::string(name), remove_folder), count);
+  PARE_RETURN_IF_ERROR(save_model(graph, files.model()));
   PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(images, count, count));
   PARE_RETURN_IF_ERROR(write_file(files.images(), std::as_bytes(rotation.next())));
   return files;
@@ -103,7 +103,7 @@ Status prepare_peer(Peer& peer, int64_t batch) {
 
 Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Dataset& images,
                                         int64_t batch, int64_t count) {
-  count = std::max<int64_t>(1, std::min(count, images.size()) / batch) * batch;
+  count = std::max<int64_t>(1, std::min(count, peer.images) / batch) * batch;
   PARE_ASSIGN_OR_RETURN(Rotation rotation, Rotation::create(images, count, batch));
   auto answer = peer.process.ask({{"op", "scores"}, {"batch", batch}, {"count", count}});
   if (!answer.ok()) return answer.status().with_context(peer.engine);

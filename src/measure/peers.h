@@ -23,6 +23,7 @@ struct Peer {
   std::string version;   // "1.32.0"
   std::string settings;  // of the batch size it was last prepared for
   PeerProcess process;
+  int64_t images = 0;  // it goes round
 };
 
 struct Peers {
@@ -47,10 +48,13 @@ class PeerFiles {
   std::string model() const { return *folder_ + "/model.onnx"; }
   std::string images() const { return *folder_ + "/images.bin"; }
   std::string values() const { return *folder_ + "/values.bin"; }  // that a peer writes
+  int64_t image_count() const { return image_count_; }
 
  private:
-  explicit PeerFiles(std::shared_ptr<const std::string> folder) : folder_(std::move(folder)) {}
+  PeerFiles(std::shared_ptr<const std::string> folder, int64_t image_count)
+      : folder_(std::move(folder)), image_count_(image_count) {}
   std::shared_ptr<const std::string> folder_;
+  int64_t image_count_ = 0;
 };
 
 // Opens every engine that can run the model; the others are left out by name.
@@ -64,7 +68,8 @@ struct PeerAgreement {
   int64_t same_top1 = 0;
   double difference = 0;  // largest, relative to the image's largest score
 };
-// The peer's scores of the first images beside ours.
+// The peer's scores of the first images beside ours: `count` of them, as far as the peer has so many,
+// rounded down to whole batches, and one batch at least.
 Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Dataset& images,
                                         int64_t batch, int64_t count);
 

@@ -111,6 +111,28 @@ TEST(Peers, AnswersAreCompared) {
       << "two rows of three";
 }
 
+TEST(Peers, AreComparedOnTheImagesTheyHave) {
+  // The peer goes round 4 images: of the 20 asked for, 4 are compared.
+  const PeerOptions options = {.engines = {"onnxruntime"}, .precision = "float32", .images = 4};
+  const auto data = many_images(20);
+  auto session = Session::from_graph(pixel_model(), {.threads = 1});
+  ASSERT_TRUE(session.ok());
+  nlohmann::json scores;
+  for (int64_t i = 0; i < 4; ++i) {
+    std::vector<uint8_t> pixels(6);
+    std::vector<float> row(6);
+    ASSERT_TRUE(read_images(*data, i, pixels).ok());
+    ASSERT_TRUE(session->run(pixels, 1, row).ok());
+    scores.push_back(row);
+  }
+  Peer peer = opened("few", answer("scores", nlohmann::json{{"scores", scores}}.dump()), options);
+  const auto agreement = compare_with_peer(peer, *session, *data, 2, 20);
+  ASSERT_TRUE(agreement.ok()) << agreement.status().message();
+  EXPECT_EQ(agreement->images, 4);
+  EXPECT_EQ(agreement->same_top1, 4);
+  EXPECT_EQ(agreement->difference, 0);
+}
+
 TEST(Peers, TakeTurnsWithOurs) {
   const PeerOptions options = {.engines = {"onnxruntime"}, .precision = "float32"};
   // The shell tells the runs that were asked for from the request.
