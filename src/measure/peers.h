@@ -68,8 +68,8 @@ struct PeerAgreement {
   int64_t same_top1 = 0;
   double difference = 0;  // largest, relative to the image's largest score
 };
-// The peer's scores of the first images beside ours: `count` of them, as far as the peer has so many,
-// rounded down to whole batches, and one batch at least.
+// The peer's scores of the first images beside ours: `count` of them, as far as the peer has so
+// many, rounded down to whole batches, and one batch at least.
 Result<PeerAgreement> compare_with_peer(Peer& peer, Session& session, const Dataset& images,
                                         int64_t batch, int64_t count);
 
