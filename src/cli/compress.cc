@@ -199,7 +199,7 @@ std::function<Status()> set_up_compress(CLI::App& app) {
                  "CIFAR or image folder, cifar10 or cifar100; the built-in training images without "
                  "it. Only training images are looked at");
   app.add_option("--calibration-images", o->calibration_images,
-                 "Training images that activation ranges are measured on")
+                 "Training images that ranges and inputs of layers are measured on")
       ->check(whole_number(1, int64_t{1} << 24))
       ->capture_default_str();
   app.add_option("--train-fraction", o->train_fraction, "Share of the training images to use")

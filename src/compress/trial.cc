@@ -27,6 +27,12 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
       share->second = std::string("uniform");
       otherwise.push_back("every layer pruned alike");
     }
+    // Where the zeros are decides no kernel, only how many there are.
+    const auto score = step.options.find("score");
+    if (score != step.options.end() && step.word("score") != "magnitude") {
+      score->second = std::string("magnitude");
+      otherwise.push_back("by magnitude");
+    }
     if (method.needs_images(step)) {
       otherwise.push_back(fmt::format("{} calibration images", kTrialImages));
     }
