@@ -266,6 +266,26 @@ TEST(PrunePatterns, RefusedWithNames) {
   EXPECT_THAT(refusal("prune:0.5,scope=encoder"), HasSubstr("no layer is left of the model's 4"));
 }
 
+// inputs=pruned is what pruning layer after layer in steps of their own does.
+TEST(PruneScores, InputsBehindWhatWasPrunedBefore) {
+  const Graph graph = toy::net();
+  for (const std::string score : {"wanda", "sparsegpt"}) {
+    const std::string head = "prune:0.6,share=uniform,score=" + score;
+    std::string steps;
+    for (const char* layer : {"conv1", "conv2", "fc1", "fc2"})
+      steps += (steps.empty() ? "" : "+") + head + ",inputs=whole,only=" + layer;
+    const Graph want = compressed(graph, steps).graph;
+    const Graph got = compressed(graph, head).graph;
+    const Graph whole = compressed(graph, head + ",inputs=whole").graph;
+    for (const std::string& name : toy::weight_names()) {
+      const auto values = to_float_vector(*got.find_initializer(name));
+      EXPECT_EQ(values, to_float_vector(*want.find_initializer(name))) << score << " " << name;
+      const bool first = name == "conv1.weight";
+      EXPECT_EQ(values == to_float_vector(*whole.find_initializer(name)), first) << name;
+    }
+  }
+}
+
 TEST(PruneScores, OnlyTheNamedLayers) {
   const Compressed pruned =
       compressed(toy::net(), "prune:0.5,score=sparsegpt,share=uniform,only=fc1;fc2");
