@@ -27,6 +27,13 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
       share->second = std::string("uniform");
       otherwise.push_back("every layer pruned alike");
     }
+    const auto weights = step.options.find("weights");
+    if (weights != step.options.end() && step.word("weights") == "auto") {
+      weights->second = std::string("4");
+      otherwise.push_back("4 bits in every layer");
+    }
+    const auto bias = step.options.find("bias");
+    if (bias != step.options.end()) bias->second = std::string("rounded");  // as fast
     if (method.needs_images(step)) {
       otherwise.push_back(fmt::format("{} calibration images", kTrialImages));
     }
