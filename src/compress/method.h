@@ -115,6 +115,8 @@ struct Method {
   bool needs_trainer = false;
   // Whether this step, with its options, looks at training images.
   bool (*needs_images)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
+  // Whether options that are right by themselves go together; the recipe reader names the place.
+  Status (*check)(const RecipeStep& step) = [](const RecipeStep&) { return ok_status(); };
   Result<Graph> (*apply)(const Graph& graph, const RecipeStep& step,
                          CompressContext& context) = nullptr;
 };
