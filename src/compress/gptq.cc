@@ -83,4 +83,18 @@ Result<GptqRounded> gptq_round_layer(std::span<const float> weights, const Input
   return all;
 }
 
+RoundWeights gptq_rounding(InputSource& inputs, ThreadPool& pool) {
+  return [&inputs, &pool](const RoundingTask& task) -> Result<std::vector<int8_t>> {
+    PARE_ASSIGN_OR_RETURN(const InputStatistics* seen, inputs.at(task.layer->weight));
+    GptqOptions options;
+    options.lowest = task.lowest;
+    options.highest = task.highest;
+    options.scale_group = task.group;
+    Result<GptqRounded> rounded = gptq_round_layer(task.weights, *seen, task.scales, options, pool);
+    if (!rounded.ok())
+      return rounded.status().with_context(fmt::format("layer '{}'", task.layer->name));
+    return std::move(rounded->values);
+  };
+}
+
 }  // namespace pare

@@ -19,6 +19,7 @@
 #include "base/thread_pool.h"
 #include "compress/column_solver.h"
 #include "compress/gram.h"
+#include "compress/quantise_weights.h"
 
 namespace pare {
 
@@ -50,6 +51,11 @@ Result<GptqRounded> gptq_round(std::span<const float> weights, int64_t rows, int
 Result<GptqRounded> gptq_round_layer(std::span<const float> weights, const InputStatistics& inputs,
                                      std::span<const float> scales, const GptqOptions& options,
                                      ThreadPool& pool);
+
+// How write_qdq() (qdq.h) rounds by this method: each layer with the statistics of what it reads in
+// the source's graph, in float32. Both must outlive the function, which is asked for layers in the
+// source's order.
+RoundWeights gptq_rounding(InputSource& inputs, ThreadPool& pool);
 
 }  // namespace pare
 

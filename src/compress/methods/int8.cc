@@ -17,7 +17,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/thread_pool.h"
 #include "compress/calibrate.h"
+#include "compress/gptq.h"
+#include "compress/gram.h"
 #include "compress/layer_outputs.h"
 #include "compress/layer_sensitivity.h"
 #include "compress/layers.h"
@@ -54,6 +57,13 @@ Result<std::vector<WeightLayer>> layers_to_quantise(const Graph& graph, const Re
   return layers;
 }
 
+std::vector<std::string> weights_of(const std::vector<WeightLayer>& layers) {
+  std::vector<std::string> weights;
+  for (const WeightLayer& layer : layers)
+    if (std::ranges::find(weights, layer.weight) == weights.end()) weights.push_back(layer.weight);
+  return weights;
+}
+
 // Outputs of convolutions (behind their activation) that float operators read.
 std::vector<std::string> float_conv_outputs(const Graph& graph,
                                             const std::vector<WeightLayer>& layers) {
@@ -80,6 +90,7 @@ Result<std::vector<int>> bits_by_sensitivity(const Graph& original,
                                              const CompressContext& context) {
   RecipeStep four = step;
   four.options["weights"] = std::string("4");
+  four.options["rounding"] = std::string("nearest");  // which layers lose most is the same, sooner
   PARE_ASSIGN_OR_RETURN(const LayerSensitivities sensitivities,
                         measure_layer_sensitivities(original, four, context));
   std::vector<size_t> order(layers.size());
@@ -249,6 +260,7 @@ std::string summary_of(const RecipeStep& step, const std::vector<WeightLayer>& l
   std::string text = fmt::format("{} layers with {}", layers.size(), fmt::join(parts, " and "));
   if (step.word("group") != "none") text += fmt::format(" by groups of {}", step.word("group"));
   text += fmt::format(", {} activations in uint8 (ranges by {})", activations, step.word("range"));
+  if (step.word("rounding") == "gptq") text += ", rounded by GPTQ";
   if (step.word("bias") == "corrected") text += ", biases corrected";
   return text;
 }
@@ -268,8 +280,13 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
   PARE_ASSIGN_OR_RETURN(const Scales scales,
                         measure_scales(graph, plan, step, *images.calibration, context));
   Graph result = graph;
-  PARE_ASSIGN_OR_RETURN(const std::vector<WeightRule> rules,
+  PARE_ASSIGN_OR_RETURN(std::vector<WeightRule> rules,
                         weight_rules(original, layers, step, context));
+  InputSource inputs(graph, weights_of(layers), images.calibration, context,
+                     InputSource::Kind::kGram);
+  ThreadPool pool(context.threads > 0 ? context.threads : available_cores());
+  if (step.word("rounding") == "gptq")
+    for (WeightRule& rule : rules) rule.round = gptq_rounding(inputs, pool);
   PARE_ASSIGN_OR_RETURN(const std::vector<LayerScales> written,
                         write_qdq(layers, plan, scales.by_root, rules, result));
   std::vector<double> shifts(layers.size(), 0);
@@ -312,6 +329,8 @@ std::vector<OptionSpec> options_with(const Defaults& defaults) {
              "inputs of a dense layer's channel that share a scale, with weights=4"),
       choice("weight_range", defaults.weight_range, {"minmax", "mse"},
              "how scales of weights are chosen: the largest, or least squared error"),
+      choice("rounding", "nearest", {"nearest", "gptq"},
+             "how weights are rounded: each by itself, or making up for each other's errors"),
       choice("bias", defaults.bias, {"rounded", "corrected"},
              "whether biases make up for what rounding adds to the mean of a channel"),
       {"skip", Kind::kNames, "", 0, 0, {}, "layers to leave in float32"},
@@ -340,7 +359,7 @@ Method make_int8_method() {
   return make_method(
       "int8", "integer arithmetic: int8 weights by channel, uint8 activations by calibration",
       "Jacob et al. 2018, 'Quantization and Training of Neural Networks for Efficient "
-      "Integer-Arithmetic-Only Inference'",
+      "Integer-Arithmetic-Only Inference'; Frantar et al. 2022, 'GPTQ' (rounding=gptq)",
       {"8", "minmax", "rounded"});
 }
 

@@ -69,11 +69,11 @@ Result<Plan> prunable(const Graph& graph, const RecipeStep& step, RecipeStepRepo
   return plan;
 }
 
-Status check_options(const RecipeStep& step) {
+Status check_prune(const RecipeStep& step) {
   const std::string& score = step.word("score");
   if (step.word("share") == "global" && score != "magnitude")
     return invalid_argument(
-        fmt::format("prune: share=global has one threshold for all layers, and score={} compares "
+        fmt::format("share=global has one threshold for all layers, and score={} compares "
                     "weights within a layer only; use share=sensitivity or uniform",
                     score));
   if (!is_fixed(step)) return ok_status();
@@ -81,7 +81,7 @@ Status check_options(const RecipeStep& step) {
   const double gone = 1.0 - static_cast<double>(pattern.kept) / static_cast<double>(pattern.group);
   if (std::fabs(step.number("sparsity") - gone) < 1e-9) return ok_status();
   return invalid_argument(
-      fmt::format("prune: pattern={} removes {} of each layer's weights, found sparsity {}; write "
+      fmt::format("pattern={} removes {} of each layer's weights, found sparsity {}; write "
                   "prune:{},pattern={}",
                   step.word("pattern"), gone, step.number("sparsity"), gone, step.word("pattern")));
 }
@@ -151,7 +151,6 @@ void report_layer(const WeightLayer& layer, int64_t zeros, bool saw_nothing, con
 }
 
 Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
-  PARE_RETURN_IF_ERROR(check_options(step));
   RecipeStepReport& report = *context.report;
   PARE_ASSIGN_OR_RETURN(const Plan plan, prunable(graph, step, report));
   const PruneScore score = prune_score_from_word(step.word("score"));
@@ -243,6 +242,7 @@ Method make_prune_method() {
     return step.word("score") != "magnitude" ||
            (step.word("share") == "sensitivity" && !is_fixed(step));
   };
+  method.check = check_prune;
   method.apply = apply_prune;
   return method;
 }
