@@ -296,6 +296,24 @@ TEST(PruneScores, OnlyTheNamedLayers) {
   EXPECT_EQ(count_zeros(*pruned.graph.find_initializer("fc2.weight")), 64);
 }
 
+// Each group of a convolution has its own inputs and loses its own share.
+TEST(PruneScores, GroupedConvolution) {
+  const Graph graph = toy::grouped_net();
+  for (const char* score : {"wanda", "sparsegpt"}) {
+    const std::string tail = std::string(",share=uniform,only=conv2,score=") + score;
+    for (const char* recipe : {"prune:0.75", "prune:0.5,pattern=2:4", "prune:0.5,pattern=4x1"}) {
+      const Compressed pruned = compressed(graph, recipe + tail);
+      const auto w = to_float_vector(*pruned.graph.find_initializer("conv2.weight"));
+      const auto zeros = [&](int64_t from) {
+        return std::count(w.begin() + from, w.begin() + from + 8 * 36, 0.0F);
+      };
+      const int64_t want = std::string(recipe) == "prune:0.75" ? 8 * 27 : 8 * 18;
+      EXPECT_EQ(zeros(0), want) << recipe << tail;
+      EXPECT_EQ(zeros(8 * 36), want) << recipe << tail;
+    }
+  }
+}
+
 // One image; a layer that sees nothing but zeros; a dead input.
 TEST(PruneScores, LittleToSee) {
   CompressContext context = toy::context();
