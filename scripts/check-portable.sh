@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 filter=${1:-*}
 packages=build/aarch64-packages
 # Of scripts/packages.txt, what is linked with or included.
-libraries="libbenchmark-dev libbenchmark1debian libcli11-dev libfmt-dev libgmock-dev libgtest-dev libpng-dev libprotozero-dev
+libraries="libbenchmark-dev libbenchmark1debian libcli11-dev libeigen3-dev libfmt-dev libgmock-dev libgtest-dev libpng-dev libprotozero-dev
            libtomlplusplus-dev libturbojpeg0-dev libxxhash-dev libzstd-dev nlohmann-json3-dev zlib1g-dev"
 tests="base/base_test kernels/kernels_test graph/graph_test runtime/runtime_test"
 

@@ -17,9 +17,9 @@
 #include "cli/model_argument.h"
 #include "cli/stop_signal.h"
 #include "cli/trainer.h"
+#include "cli/training_images.h"
 #include "cli/usage.h"
 #include "graph/model_file.h"
-#include "measure/model_images.h"
 
 namespace pare {
 namespace {
@@ -43,26 +43,6 @@ struct CompressArguments {
 };
 
 void note(const std::string& line) { fmt::print(stderr, "{}\n", line); }
-
-Result<std::shared_ptr<const Dataset>> training_images(const CompressArguments& o,
-                                                       const Graph& graph) {
-  Result<DatasetOptions> wanted = dataset_options_for(graph);
-  if (!wanted.ok()) return wanted.status().with_context(o.input);
-  DatasetOptions options = *wanted;
-  options.path = o.data;
-  options.train_fraction = o.train_fraction;
-  options.seed = o.seed;
-  options.threads = o.threads;
-  options.strict = o.strict;
-  PARE_ASSIGN_OR_RETURN(const DatasetPair pair, open_dataset(options));
-  for (const std::string& warning : pair.warnings) note("warning: " + warning);
-  if (pair.train == nullptr || pair.train->size() == 0) {
-    return not_found(o.data + ": no training images, and a recipe must not see the test images");
-  }
-  note((o.data.empty() ? "no --data given, so this looks at " : "looking at ") +
-       pair.train->description());
-  return pair.train;
-}
 
 Json step_json(const RecipeStepReport& step) {
   return {{"step", step.step},
@@ -153,7 +133,14 @@ Status run(const CompressArguments& o) {
   CompressContext context;
   if (needs_images(recipe)) {
     warn_of_assumed_preparation(o.input, graph.contract);
-    PARE_ASSIGN_OR_RETURN(context.train, training_images(o, graph));
+    const DatasetOptions data{.path = o.data,
+                              .train_fraction = o.train_fraction,
+                              .seed = o.seed,
+                              .strict = o.strict,
+                              .threads = o.threads};
+    auto images = open_training_images(graph, data);
+    if (!images.ok()) return images.status().with_context(o.input);
+    context.train = *std::move(images);
   }
   std::unique_ptr<Trainer> trainer;
   if (needs_trainer(recipe)) trainer = make_trainer(o.device, take_stop_signals());
@@ -199,7 +186,7 @@ std::function<Status()> set_up_compress(CLI::App& app) {
                  "CIFAR or image folder, cifar10 or cifar100; the built-in training images without "
                  "it. Only training images are looked at");
   app.add_option("--calibration-images", o->calibration_images,
-                 "Training images that activation ranges are measured on")
+                 "Training images that ranges and inputs of layers are measured on")
       ->check(whole_number(1, int64_t{1} << 24))
       ->capture_default_str();
   app.add_option("--train-fraction", o->train_fraction, "Share of the training images to use")

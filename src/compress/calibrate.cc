@@ -85,20 +85,20 @@ double mean_divergence(const Tensor& reference, const Tensor& logits) {
   return images > 0 ? sum / static_cast<double>(images) : 0;
 }
 
-Result<std::map<std::string, Histogram>> collect_histograms(const Graph& graph,
-                                                            const Dataset& images,
-                                                            const std::vector<std::string>& values,
-                                                            const CompressContext& context) {
+Result<std::map<std::string, Histogram>> collect_histograms(
+    const Graph& graph, const Dataset& images, const std::vector<std::string>& values,
+    const CompressContext& context, std::map<std::string, MovingRange>* moving) {
   std::map<std::string, Histogram> histograms;
   for (const std::string& value : values) histograms[value];
   ForwardOptions options;
   options.batch_size = context.batch_size;
   options.threads = context.threads;
   options.keep = values;
-  options.show = [&histograms](const std::string& name, const Tensor& value) -> Status {
+  options.show = [&histograms, moving](const std::string& name, const Tensor& value) -> Status {
     if (value.type() != DType::kFloat32)
       return internal_error(
           fmt::format("value '{}' is {}, expected float32", name, dtype_name(value.type())));
+    if (moving != nullptr) (*moving)[name].add(value.values<float>());
     const int64_t bad = histograms[name].add(value.values<float>());
     if (bad == 0) return ok_status();
     return numeric_error(fmt::format(

@@ -14,6 +14,7 @@
 #include "base/tensor.h"
 #include "compress/histogram.h"
 #include "compress/method.h"
+#include "compress/quantise.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
 
@@ -41,12 +42,11 @@ struct ForwardOptions {
 // float32. Errors: images that are not what the model takes; whatever the executor refuses.
 Result<Tensor> forward(const Graph& graph, const Dataset& images, const ForwardOptions& options);
 
-// The distribution of each named value over the images. kNumeric, naming the value, when one is NaN
-// or infinite.
-Result<std::map<std::string, Histogram>> collect_histograms(const Graph& graph,
-                                                            const Dataset& images,
-                                                            const std::vector<std::string>& values,
-                                                            const CompressContext& context);
+// The distribution of each named value over the images; also its range averaged over batches, where
+// `moving` is given. kNumeric, naming the value, when one is NaN or infinite.
+Result<std::map<std::string, Histogram>> collect_histograms(
+    const Graph& graph, const Dataset& images, const std::vector<std::string>& values,
+    const CompressContext& context, std::map<std::string, MovingRange>* moving = nullptr);
 
 // Mean over the images of the divergence KL(softmax(reference) || softmax(logits)), in nats: what
 // one model's answers lose against another's, without labels. Both images × classes.

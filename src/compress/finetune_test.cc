@@ -112,6 +112,30 @@ TEST(Finetune, ASecondOneGoesOnFromTheFirst) {
   }
 }
 
+// Masks of a pattern, or of a score that looks at inputs, hold from the first step on; those of
+// plain magnitude beside them grow.
+TEST(Finetune, PatternsAndScoresKeepTheirMasks) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  for (const std::string prune :
+       {"prune:0.5,pattern=2:4,only=fc1", "prune:0.5,share=uniform,score=sparsegpt,only=fc1"}) {
+    trainer.masked.clear();
+    const Compressed pruned = compressed(toy::net(), prune, context);
+    const auto want = to_float_vector(*pruned.graph.find_initializer("fc1.weight"));
+    const Compressed tuned =
+        compressed(toy::net(), prune + "+prune:0.5,share=uniform,only=conv2+finetune:1", context);
+    EXPECT_EQ(to_float_vector(*trainer.started_from.find_initializer("fc1.weight")), want);
+    EXPECT_EQ(count_zeros(*trainer.started_from.find_initializer("conv2.weight")), 0);
+    ASSERT_EQ(trainer.masked.size(), 4U);
+    for (const auto& masked : trainer.masked) EXPECT_EQ(masked.at("fc1.weight"), 0.5) << prune;
+    EXPECT_EQ(trainer.masked[0].at("conv2.weight"), 0.0);
+    EXPECT_EQ(trainer.masked[3].at("conv2.weight"), 0.5);
+    const auto after = to_float_vector(*tuned.graph.find_initializer("fc1.weight"));
+    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(want[i] == 0, after[i] == 0) << i;
+  }
+}
+
 TEST(Finetune, WithoutPruningIsPlainDistillation) {
   FakeTrainer trainer;
   CompressContext context = toy::context();

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -91,10 +92,13 @@ struct CompressContext {
 
   // What steps leave for those that follow; compress() sets the first before the first step.
   Graph original;  // prepared, before any step: the teacher
-  // Before the last pruning step; no nodes: none yet, or one that was trained since.
+  // Before the last pruning step, but for what it gave a fixed mask; no nodes: none yet, or one
+  // that was trained since.
   Graph unpruned;
   std::map<std::string, Tensor> masks;  // weight name -> uint8, 1 keeps
-  RecipeStepReport* report = nullptr;   // of the step at work
+  // Weights of `masks` that were not chosen by magnitude alone: training keeps these masks.
+  std::set<std::string> fixed_masks;
+  RecipeStepReport* report = nullptr;  // of the step at work
 
   void say(const std::string& line) const {
     if (progress) progress(line);
@@ -111,6 +115,8 @@ struct Method {
   bool needs_trainer = false;
   // Whether this step, with its options, looks at training images.
   bool (*needs_images)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
+  // Whether options that are right by themselves go together; the recipe reader names the place.
+  Status (*check)(const RecipeStep& step) = [](const RecipeStep&) { return ok_status(); };
   Result<Graph> (*apply)(const Graph& graph, const RecipeStep& step,
                          CompressContext& context) = nullptr;
 };

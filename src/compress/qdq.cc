@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/opset.h"
+
 namespace pare {
 namespace {
-
-constexpr int32_t kBiasLimit = 1 << 30;  // half of what int32 holds: room for the sum of products
 
 // Operators whose output consists of elements of their first input, all else being constant.
 bool moves_values(const Node& node) {
@@ -97,23 +97,68 @@ std::string add_initializer(Graph& graph, const std::string& stem, Tensor tensor
   return name;
 }
 
+// Integers behind a DequantizeLinear, as they are written.
+struct Constant {
+  Tensor integers;
+  Tensor scales;
+  int64_t axis = 0;
+  int64_t block_size = 0;  // 0: no blocks
+  std::string name;        // of the initializer, once it is added
+};
+
 // initializer -> DequantizeLinear, at the front of the graph; returns the float value's name.
 std::string add_constant(Graph& graph, Insertions& insertions, const std::string& stem,
-                         Tensor integers, const std::vector<float>& scales, int64_t axis) {
-  const auto channels = static_cast<int64_t>(scales.size());
-  const DType type = integers.type();
+                         Constant& constant) {
+  const DType type = constant.integers.type();
+  const Shape shape = constant.scales.shape();
+  constant.name = add_initializer(graph, stem + ".quantised", std::move(constant.integers));
   std::vector<std::string> inputs = {
-      add_initializer(graph, stem + ".quantised", std::move(integers)),
-      add_initializer(graph, stem + ".scale", Tensor::from_values<float>({channels}, scales))};
-  // ONNX knows no zero point for int32.
+      constant.name, add_initializer(graph, stem + ".scale", std::move(constant.scales))};
+  // ONNX knows no zero point for int32, and none is zero.
   if (type == DType::kInt8)
-    inputs.push_back(add_initializer(graph, stem + ".zero_point", Tensor(type, {channels})));
+    inputs.push_back(add_initializer(graph, stem + ".zero_point", Tensor(type, shape)));
   std::string value = insertions.fresh_name(graph, stem + ".dequantised");
   Node node = make_node("DequantizeLinear", insertions.fresh_name(graph, stem + ".dequantise"),
                         std::move(inputs), value);
-  node.attributes["axis"] = axis;
+  node.attributes["axis"] = constant.axis;
+  if (constant.block_size > 0) node.attributes["block_size"] = constant.block_size;
   insertions.after(-1, std::move(node));
   return value;
+}
+
+Tensor packed_int4(const Tensor& integers) {
+  Tensor packed(DType::kInt4, integers.shape());
+  std::byte* data = packed.mutable_data();
+  const auto values = integers.values<int8_t>();
+  for (size_t i = 0; i < values.size(); ++i) set_int4(data, static_cast<int64_t>(i), values[i]);
+  return packed;
+}
+
+Constant weight_constant(const QuantisedWeights& weights, int bits, int channel_axis) {
+  Constant constant;
+  constant.integers = bits == 4 ? packed_int4(weights.values) : weights.values;
+  const auto channels = static_cast<int64_t>(weights.scales.size());
+  if (weights.group == 0) {
+    constant.scales = Tensor::from_values<float>({channels}, weights.scales);
+    constant.axis = channel_axis;
+    return constant;
+  }
+  // A dense layer's: [O, groups] beside [O, I], [groups, O] beside [I, O].
+  const int64_t groups = static_cast<int64_t>(weights.factors.size()) / channels;
+  constant.axis = 1 - channel_axis;
+  constant.block_size = weights.group;
+  constant.scales = Tensor(DType::kFloat32,
+                           channel_axis == 0 ? Shape{channels, groups} : Shape{groups, channels});
+  auto scales = constant.scales.mutable_values<float>();
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = channel_axis == 0 ? c * groups + g : g * channels + c;
+      scales[static_cast<size_t>(at)] =
+          weights.scales[static_cast<size_t>(c)] *
+          static_cast<float>(weights.factors[static_cast<size_t>(c * groups + g)]);
+    }
+  }
+  return constant;
 }
 
 // Gemm's alpha and beta become part of the weights and the bias.
@@ -138,14 +183,23 @@ Tensor quantise_bias(const Tensor& bias, const std::vector<float>& scales) {
   for (size_t c = 0; c < dst.size(); ++c) {
     const double q = std::nearbyint(static_cast<double>(src[c]) / scales[c]);
     dst[c] = static_cast<int32_t>(
-        std::clamp(q, -static_cast<double>(kBiasLimit), static_cast<double>(kBiasLimit)));
+        std::clamp(q, -static_cast<double>(kLargestBias), static_cast<double>(kLargestBias)));
   }
   return result;
 }
 
+int64_t zero_channels(const Tensor& integers, int channel_axis) {
+  std::vector<bool> alive(static_cast<size_t>(integers.dim(channel_axis)), false);
+  const auto values = integers.values<int8_t>();
+  for_each_weight(integers, channel_axis, [&](int64_t channel, int64_t i) {
+    if (values[static_cast<size_t>(i)] != 0) alive[static_cast<size_t>(channel)] = true;
+  });
+  return std::count(alive.begin(), alive.end(), false);
+}
+
 // Writes weight and bias of one layer as integers.
-LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input, Graph& graph,
-                        Insertions& insertions) {
+Result<LayerScales> write_layer(const WeightLayer& layer, const ActivationScale& input,
+                                const WeightRule& rule, Graph& graph, Insertions& insertions) {
   Node& node = graph.nodes[static_cast<size_t>(layer.node)];
   Tensor weight = *graph.find_initializer(layer.weight);
   Tensor bias;
@@ -157,27 +211,26 @@ LayerScales write_layer(const WeightLayer& layer, const ActivationScale& input, 
   std::vector<float> smallest;
   if (!bias.empty())
     for (const float b : bias.values<float>())
-      smallest.push_back(std::fabs(b) / (input.scale * static_cast<float>(kBiasLimit)));
-  result.weights = quantise_weights(weight, layer.channel_axis, smallest);
+      smallest.push_back(std::fabs(b) / (input.scale * static_cast<float>(kLargestBias)));
+  WeightFormat format = rule.format;
+  if (layer.op == "Conv") format.group = 0;
+  PARE_ASSIGN_OR_RETURN(result.weights,
+                        quantise_weights(weight, layer, format, smallest, rule.round));
   result.weight_snr_db = rounding_snr_db(weight, result.weights, layer.channel_axis);
+  result.zero_channels = zero_channels(result.weights.values, layer.channel_axis);
 
-  std::vector<bool> alive(static_cast<size_t>(layer.channels), false);
-  const auto integers = result.weights.values.values<int8_t>();
-  for_each_weight(weight, layer.channel_axis, [&](int64_t channel, int64_t i) {
-    if (integers[static_cast<size_t>(i)] != 0) alive[static_cast<size_t>(channel)] = true;
-  });
-  result.zero_channels = std::count(alive.begin(), alive.end(), false);
-
-  node.inputs[1] = add_constant(graph, insertions, layer.weight, result.weights.values,
-                                result.weights.scales, layer.channel_axis);
-  if (!bias.empty()) {
-    std::vector<float> scales;
-    for (const float w_scale : result.weights.scales) scales.push_back(input.scale * w_scale);
-    const std::string value =
-        add_constant(graph, insertions, layer.bias, quantise_bias(bias, scales), scales, 0);
-    Node& reader = layer.bias_node >= 0 ? graph.nodes[static_cast<size_t>(layer.bias_node)] : node;
-    std::replace(reader.inputs.begin(), reader.inputs.end(), layer.bias, value);
-  }
+  Constant constant = weight_constant(result.weights, format.bits, layer.channel_axis);
+  node.inputs[1] = add_constant(graph, insertions, layer.weight, constant);
+  if (bias.empty()) return result;
+  for (const float w_scale : result.weights.scales)
+    result.bias_scales.push_back(input.scale * w_scale);
+  Constant bias_constant;
+  bias_constant.integers = quantise_bias(bias, result.bias_scales);
+  bias_constant.scales = Tensor::from_values<float>({layer.channels}, result.bias_scales);
+  const std::string value = add_constant(graph, insertions, layer.bias, bias_constant);
+  result.bias = bias_constant.name;
+  Node& reader = layer.bias_node >= 0 ? graph.nodes[static_cast<size_t>(layer.bias_node)] : node;
+  std::replace(reader.inputs.begin(), reader.inputs.end(), layer.bias, value);
   return result;
 }
 
@@ -259,16 +312,21 @@ std::string write_pair(const Graph& graph, const GraphIndex& index, Insertions& 
 
 }  // namespace
 
-std::vector<LayerScales> write_qdq(const std::vector<WeightLayer>& layers, const QdqPlan& plan,
-                                   const std::map<std::string, ActivationScale>& scales,
-                                   Graph& graph) {
+Result<std::vector<LayerScales>> write_qdq(const std::vector<WeightLayer>& layers,
+                                           const QdqPlan& plan,
+                                           const std::map<std::string, ActivationScale>& scales,
+                                           const std::vector<WeightRule>& rules, Graph& graph) {
   const GraphIndex index(graph);
   Insertions insertions;
   std::vector<LayerScales> written;
-  for (const WeightLayer& layer : layers) {
-    const ActivationScale& input = scales.at(plan.roots.at(layer.input));
-    written.push_back(write_layer(layer, input, graph, insertions));
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const ActivationScale& input = scales.at(plan.roots.at(layers[i].input));
+    PARE_ASSIGN_OR_RETURN(written.emplace_back(),
+                          write_layer(layers[i], input, rules[i], graph, insertions));
   }
+  const bool small = std::any_of(rules.begin(), rules.end(),
+                                 [](const WeightRule& rule) { return rule.format.bits == 4; });
+  if (small) raise_opset(graph, 21);  // where 4-bit types and scales in blocks are new
 
   std::set<int> integer_nodes = plan.moving_nodes;
   for (const WeightLayer& layer : layers) integer_nodes.insert(layer.node);

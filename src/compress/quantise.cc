@@ -4,15 +4,14 @@
 #include <cmath>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/rounding.h"
-#include "compress/layers.h"
 
 namespace pare {
 namespace {
 
 constexpr int kLevels = 256;
-constexpr int32_t kLargestWeight = 127;  // -128 would make the range lopsided
 // Below this a scale would make x / scale overflow for ordinary x; such a tensor is zero for all
 // practical purposes.
 constexpr double kSmallestScale = 1e-30;
@@ -46,6 +45,16 @@ Range search_range(const Range& full, int steps, const std::function<double(cons
 }
 
 }  // namespace
+
+void MovingRange::add(std::span<const float> batch) {
+  if (batch.empty()) return;
+  constexpr double kShare = 0.1;
+  const auto [low, high] = std::minmax_element(batch.begin(), batch.end());
+  const double share = begun_ ? kShare : 1.0;
+  range_.low += share * (*low - range_.low);
+  range_.high += share * (*high - range_.high);
+  begun_ = true;
+}
 
 RangeRule range_rule_from_word(const std::string& word) {
   if (word == "minmax") return RangeRule::kMinMax;
@@ -154,45 +163,10 @@ double quantisation_divergence(const Histogram& histogram, const Range& range) {
   return divergence;
 }
 
-QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
-                                  const std::vector<float>& smallest_scales) {
-  const auto channels = static_cast<size_t>(weight.dim(channel_axis));
-  const auto src = weight.values<float>();
-  std::vector<float> largest(channels, 0.0F);
-  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
-    float& amax = largest[static_cast<size_t>(channel)];
-    amax = std::max(amax, std::fabs(src[static_cast<size_t>(i)]));
-  });
-  QuantisedWeights result{Tensor(DType::kInt8, weight.shape()), std::vector<float>(channels)};
-  for (size_t c = 0; c < channels; ++c) {
-    const float lowest = smallest_scales.empty() ? 0.0F : smallest_scales[c];
-    float scale = std::max(largest[c] / static_cast<float>(kLargestWeight), lowest);
-    if (scale < static_cast<float>(kSmallestScale)) scale = 1.0F;
-    result.scales[c] = scale;
-  }
-  auto dst = result.values.mutable_values<int8_t>();
-  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
-    const auto at = static_cast<size_t>(i);
-    dst[at] = static_cast<int8_t>(quantise(src[at], result.scales[static_cast<size_t>(channel)], 0,
-                                           -kLargestWeight, kLargestWeight));
-  });
-  return result;
-}
-
-double rounding_snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis) {
-  const auto original = weight.values<float>();
-  const auto integers = quantised.values.values<int8_t>();
-  double signal = 0;
-  double noise = 0;
-  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t i) {
-    const auto at = static_cast<size_t>(i);
-    const double w = original[at];
-    const double e = w - integers[at] * quantised.scales[static_cast<size_t>(channel)];
-    signal += w * w;
-    noise += e * e;
-  });
-  constexpr double kExact = 200;
-  return noise > 0 ? std::min(kExact, 10 * std::log10(signal / noise)) : kExact;
+double signal_to_noise_db(double signal, double noise) {
+  constexpr double kLimit = 200;
+  if (noise <= 0) return kLimit;
+  return std::clamp(10 * std::log10(signal / noise), -kLimit, kLimit);
 }
 
 }  // namespace pare

@@ -1,10 +1,9 @@
-// From a distribution to a scale and zero point, and from float weights to int8.
+// From the distribution of an activation to a scale and zero point. (Weights:
+// compress/quantise_weights.h.)
 //
 // Activations: uint8, asymmetric, one scale a tensor.  x ≈ (q - zero_point) * scale
 //   A range [low, high] always includes zero, so that zero (padding, ReLU) is exact:
 //   scale = (high - low) / 255,  zero_point = rint(-low / scale)
-// Weights: int8, symmetric, one scale a channel: scale = max|w| / 127. Zero stays zero, so pruning
-//   masks survive.
 //
 // How the range of an activation is chosen from its histogram:
 //   minmax      all values
@@ -13,16 +12,14 @@
 //               shrinking the full range, then each end by itself
 //   entropy     least Kullback-Leibler divergence of the quantised from the original distribution
 //               (Migacz, "8-bit inference with TensorRT", GTC 2017), zeros left out
+// or, without a histogram, as a moving average of the ranges of batches (MovingRange).
 #ifndef PARE_COMPRESS_QUANTISE_H_
 #define PARE_COMPRESS_QUANTISE_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
-#include <vector>
 
-#include "pare/status.h"
-
-#include "base/tensor.h"
 #include "compress/histogram.h"
 
 namespace pare {
@@ -30,6 +27,18 @@ namespace pare {
 struct Range {
   double low = 0;
   double high = 0;
+};
+
+// Exponential moving average of the ranges of batches: r += 0.1 (batch's range - r), beginning with
+// the first batch's (Jacob et al. 2018, section 3.1). A rare outlier counts by the tenth part.
+class MovingRange {
+ public:
+  void add(std::span<const float> batch);
+  const Range& range() const { return range_; }  // [0, 0] before the first batch
+
+ private:
+  Range range_;
+  bool begun_ = false;
 };
 
 enum class RangeRule { kMinMax, kPercentile, kMse, kEntropy };
@@ -51,19 +60,8 @@ ActivationScale activation_scale(const Range& range);
 double quantisation_mse(const Histogram& histogram, const ActivationScale& scale);
 // Divergence of the histogram's non-zero values, quantised over `range`, from themselves.
 double quantisation_divergence(const Histogram& histogram, const Range& range);
-
-struct QuantisedWeights {
-  Tensor values;              // int8, the weight's shape
-  std::vector<float> scales;  // one a channel
-};
-
-// `smallest_scales`: a lower bound for each channel's scale (so that its bias fits 32 bits), or
-// empty. A channel of zeros gets its lower bound, or 1.
-QuantisedWeights quantise_weights(const Tensor& weight, int channel_axis,
-                                  const std::vector<float>& smallest_scales = {});
-// Signal to noise of what `quantised` stands for against `weight`; 200 where nothing was lost (a
-// weight of zeros, or one that integers hold exactly).
-double rounding_snr_db(const Tensor& weight, const QuantisedWeights& quantised, int channel_axis);
+// 10 log10(signal / noise) of sums of squares, within ±200; 200 where there is no noise.
+double signal_to_noise_db(double signal, double noise);
 
 }  // namespace pare
 

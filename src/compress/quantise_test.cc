@@ -95,34 +95,22 @@ TEST(ChooseRange, EntropyCutsOutliersAndKeepsUniform) {
   EXPECT_GT(choose_range(histogram_of(uniform), RangeRule::kEntropy, 0).high, 0.95);
 }
 
-TEST(QuantiseWeights, PerChannelByHand) {
-  // Two output channels of a [2, 3] weight: largest magnitudes 1.27 and 2.54.
-  const Tensor weight = Tensor::from_values<float>(
-      {2, 3}, std::vector<float>{1.27F, -0.02F, 0.0F, -2.54F, 1.0F, 0.03F});
-  const QuantisedWeights q = quantise_weights(weight, 0);
-  EXPECT_FLOAT_EQ(q.scales[0], 0.01F);
-  EXPECT_FLOAT_EQ(q.scales[1], 0.02F);
-  const auto values = q.values.values<int8_t>();
-  const std::vector<int8_t> expected = {127, -2, 0, -127, 50, 2};  // 1.5 rounds to even
-  EXPECT_EQ(std::vector<int8_t>(values.begin(), values.end()), expected);
+TEST(MovingRange, ByHand) {
+  MovingRange moving;
+  moving.add(std::vector<float>{-1.0F, 3.0F});  // the first batch counts in full
+  moving.add(std::vector<float>{0.0F, 13.0F});
+  EXPECT_DOUBLE_EQ(moving.range().low, -0.9);
+  EXPECT_DOUBLE_EQ(moving.range().high, 4.0);
+  moving.add({});
+  moving.add(std::vector<float>{-0.9F, 4.0F});
+  EXPECT_NEAR(moving.range().low, -0.9, 1e-7);
+  EXPECT_DOUBLE_EQ(moving.range().high, 4.0);
 }
 
-TEST(QuantiseWeights, ColumnChannels) {
-  const Tensor weight =
-      Tensor::from_values<float>({2, 2}, std::vector<float>{1.27F, 12.7F, -1.27F, 0.1F});
-  const QuantisedWeights q = quantise_weights(weight, 1);
-  const auto values = q.values.values<int8_t>();
-  const std::vector<int8_t> expected = {127, 127, -127, 1};
-  EXPECT_EQ(std::vector<int8_t>(values.begin(), values.end()), expected);
-}
-
-TEST(QuantiseWeights, ZeroChannelAndLowerBound) {
-  const Tensor weight = Tensor::from_values<float>({2, 1}, std::vector<float>{0.0F, 1.27F});
-  EXPECT_EQ(quantise_weights(weight, 0).scales[0], 1.0F);
-  const QuantisedWeights bounded = quantise_weights(weight, 0, {0.5F, 0.5F});
-  EXPECT_EQ(bounded.scales[0], 0.5F);
-  EXPECT_EQ(bounded.scales[1], 0.5F);
-  EXPECT_EQ(bounded.values.values<int8_t>()[1], 3);  // 2.54
+TEST(SignalToNoise, ByHand) {
+  EXPECT_DOUBLE_EQ(signal_to_noise_db(100, 1), 20.0);
+  EXPECT_DOUBLE_EQ(signal_to_noise_db(1, 0), 200.0);
+  EXPECT_DOUBLE_EQ(signal_to_noise_db(0, 1), -200.0);
 }
 
 }  // namespace

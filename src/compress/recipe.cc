@@ -161,6 +161,7 @@ Result<RecipeStep> build_step(const RawStep& raw) {
     PARE_ASSIGN_OR_RETURN(step.options[spec.name],
                           read_value(spec, split_values(spec.fallback), raw.where));
   }
+  PARE_RETURN_IF_ERROR(method->check(step).with_context(raw.where));
   return step;
 }
 

@@ -167,8 +167,10 @@ void add_contract(const InputContract& contract, Key& key) {
 
 // Identifies what a measurement depends on: all that the graph computes, and on what.
 std::string damage_key(const Graph& graph, const std::vector<std::string>& weights,
-                       const std::vector<double>& shares, const Dataset& images) {
+                       const std::vector<double>& shares, const Dataset& images,
+                       const Pruner& pruner) {
   Key key;
+  key.add(pruner.key());
   key.add(images.hash());
   key.add(graph.opset);
   add_contract(graph.contract, key);
@@ -204,9 +206,9 @@ std::string damage_key(const Graph& graph, const std::vector<std::string>& weigh
 Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
                                                         const std::vector<std::string>& weights,
                                                         const std::vector<double>& shares,
-                                                        const Dataset& images,
+                                                        const Dataset& images, Pruner& pruner,
                                                         const CompressContext& context) {
-  const std::string key = damage_key(graph, weights, shares, images);
+  const std::string key = damage_key(graph, weights, shares, images, pruner);
   if (context.damage_cache != nullptr) {
     const auto found = context.damage_cache->find(key);
     if (found != context.damage_cache->end()) return found->second;
@@ -233,7 +235,8 @@ Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
     for (const double share : shares) {
       Graph& pruned = tail_alone ? tail.graph : (tail.graph = graph);
       const int64_t count = std::llround(share * static_cast<double>(values.size()));
-      pruned.initializers[weight] = apply_mask(values, magnitude_mask(values, count));
+      PARE_ASSIGN_OR_RETURN(PrunedWeight one, pruner.prune(weight, count));
+      pruned.initializers[weight] = std::move(one.weight);
       PARE_ASSIGN_OR_RETURN(const Tensor logits,
                             tail_alone ? runner.run(pruned) : forward(pruned, images, whole));
       const double damage = mean_divergence(reference, logits);

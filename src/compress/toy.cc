@@ -85,6 +85,25 @@ Graph net(uint64_t seed) {
   return std::move(b.graph);
 }
 
+Graph grouped_net() {
+  Graph graph = net();
+  for (Node& node : graph.nodes) {
+    if (node.name != "conv2") continue;
+    node.attributes = {{"group", int64_t{2}},
+                       {"strides", std::vector<int64_t>{2, 1}},
+                       {"dilations", std::vector<int64_t>{2, 1}},
+                       {"pads", std::vector<int64_t>{2, 0, 2, 1}}};
+  }
+  // 3 x 3 in: rows (3 + 4 - 5) / 2 + 1 = 2, columns (3 + 1 - 3) + 1 = 2; so fc1 reads 16 · 4.
+  const auto conv = to_float_vector(graph.initializers["conv2.weight"]);
+  graph.initializers["conv2.weight"] = Tensor::from_values<float>(
+      {16, 4, 3, 3}, std::vector<float>(conv.begin(), conv.begin() + 16 * 36));
+  const auto fc1 = to_float_vector(graph.initializers["fc1.weight"]);
+  graph.initializers["fc1.weight"] =
+      Tensor::from_values<float>({32, 64}, std::vector<float>(fc1.begin(), fc1.begin() + 32 * 64));
+  return graph;
+}
+
 std::shared_ptr<const Dataset> images(int64_t count, uint64_t seed) {
   std::vector<uint8_t> pixels;
   std::vector<int32_t> labels;

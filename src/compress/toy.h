@@ -19,6 +19,10 @@ namespace pare::toy {
 // Weights are drawn with the seed, as He et al. 2015 draw them.
 Graph net(uint64_t seed = 1);
 
+// The same with conv2 in two groups of four channels, at stride 2 × 1, dilated downwards, padded by
+// 2 above and below and 1 on the right; fc1 64 -> 32.
+Graph grouped_net();
+
 // Of its four layers, in order.
 std::vector<std::string> weight_names();
 

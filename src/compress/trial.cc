@@ -27,6 +27,21 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
       share->second = std::string("uniform");
       otherwise.push_back("every layer pruned alike");
     }
+    // Where the zeros are decides no kernel, only how many there are.
+    const auto score = step.options.find("score");
+    if (score != step.options.end() && step.word("score") != "magnitude") {
+      score->second = std::string("magnitude");
+      otherwise.push_back("by magnitude");
+    }
+    const auto weights = step.options.find("weights");
+    if (weights != step.options.end() && step.word("weights") == "auto") {
+      weights->second = std::string("4");
+      otherwise.push_back("4 bits in every layer");
+    }
+    const auto rounding = step.options.find("rounding");
+    if (rounding != step.options.end()) rounding->second = std::string("nearest");  // as fast
+    const auto bias = step.options.find("bias");
+    if (bias != step.options.end()) bias->second = std::string("rounded");  // as fast
     if (method.needs_images(step)) {
       otherwise.push_back(fmt::format("{} calibration images", kTrialImages));
     }

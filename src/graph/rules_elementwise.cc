@@ -194,18 +194,33 @@ Status lrn_rule(RuleContext& c) {
 
 namespace {
 
-// The scale's (and zero point's) form: one number, or one for each place along an axis. Blocked
-// scales (opset 21) are refused.
-Status check_scale(const RuleContext& c) {
-  if (c.node().int_attribute("block_size", 0) != 0) {
-    return c.fail_unsupported("blocked quantisation (block_size {}) is not supported",
-                              c.node().int_attribute("block_size", 0));
+// Scales in blocks along an axis: the input's shape, but one for `block` elements on that axis.
+Status check_blocks(const RuleContext& c, int64_t block) {
+  if (block < 0) return c.fail("block_size is {}", block);
+  PARE_ASSIGN_OR_RETURN(const int64_t axis,
+                        normalised_axis(c, c.node().int_attribute("axis", 1), c.rank(0)));
+  Shape expected = c.shape(0);
+  int64_t& along = expected[static_cast<size_t>(axis)];
+  along = along / block + (along % block == 0 ? 0 : 1);
+  if (c.shape(1) != expected) {
+    return c.fail("scale of {}, expected {}: blocks of {} on axis {} of {}",
+                  shape_string(c.shape(1)), shape_string(expected), block, axis,
+                  shape_string(c.shape(0)));
   }
+  return ok_status();
+}
+
+// The scale's (and zero point's) form: one number, one for each place along an axis, or, of
+// constants (opset 21), one for each block along it.
+Status check_scale(const RuleContext& c) {
   const Shape& scale = c.shape(1);
   if (!is_floating(c.type(1))) return c.fail("the scale is {}", dtype_name(c.type(1)));
   if (c.has(2) && c.shape(2) != scale) {
     return c.fail("zero point of {}, expected {} like the scale", shape_string(c.shape(2)),
                   shape_string(scale));
+  }
+  if (const int64_t block = c.node().int_attribute("block_size", 0); block != 0) {
+    return check_blocks(c, block);
   }
   if (element_count(scale) == 1 && scale.size() <= 1) return ok_status();
   PARE_ASSIGN_OR_RETURN(const int64_t axis,

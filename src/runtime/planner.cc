@@ -6,13 +6,14 @@
 #include "base/cpu_features.h"
 #include "graph/passes.h"
 #include "runtime/constant_folding.h"
+#include "runtime/four_bit_weights.h"
 #include "runtime/fusion.h"
 #include "runtime/quantised_passes.h"
 
 namespace pare {
 
 Result<Graph> prepare_graph(Graph graph) {
-  PARE_ASSIGN_OR_RETURN(graph, fold_constants(std::move(graph)));
+  PARE_ASSIGN_OR_RETURN(graph, fold_constants(widen_four_bit_weights(std::move(graph))));
   PARE_ASSIGN_OR_RETURN(graph, drop_repeated_quantisation(std::move(graph)));
   PARE_ASSIGN_OR_RETURN(graph, prepare_for_runtime(std::move(graph)));
   PARE_ASSIGN_OR_RETURN(graph, simplify_quantisation(std::move(graph)));

@@ -57,6 +57,13 @@ if has compress; then
   expect 2 "--seed: expected a whole number" compress good.onnx fp16 -o out.onnx --seed=-1
 fi
 
+if has sensitivity; then
+  expect 2 "measured of one step" sensitivity good.onnx equalise+int4
+  expect 2 "did you mean 'int4'" sensitivity good.onnx in4
+  expect 2 "--images: expected a whole number" sensitivity good.onnx --images 0
+  expect 1 "missing.onnx" sensitivity missing.onnx
+fi
+
 # Model files: missing, cut, changed, of another kind, hostile.
 : >empty.onnx; : >empty.pare
 head -c 300 good.onnx >cut.onnx

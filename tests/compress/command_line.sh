@@ -65,6 +65,10 @@ refuse() {
 }
 refuse 2 "did you mean 'int8'" net.onnx in8 -o x.onnx
 refuse 2 "sparsity" net.onnx prune:1.5 -o x.onnx
+refuse 2 "weights cannot be '5'" net.onnx int8,weights=5 -o x.onnx
+refuse 2 "group=32 is for weights=4" net.onnx int8,group=32 -o x.onnx
+refuse 2 "must stand before 'int4'" net.onnx int4+equalise -o x.onnx
+refuse 2 "alpha takes a number from 0 to 1" net.onnx smooth:2+int8 -o x.onnx
 refuse 2 "must stand before 'int8'" net.onnx int8+prune:0.5 -o x.onnx
 refuse 2 ".onnx or .pare" net.onnx int8 -o x.txt
 refuse 1 "nowhere/x.onnx" net.onnx int8 -o nowhere/x.onnx

@@ -3,14 +3,16 @@
 // After `prune` it prunes gradually (Zhu and Gupta 2017, "To prune, or not to prune", section 3):
 // training starts again from the unpruned weights, and layer l's sparsity follows
 //   s_l(p) = s_l · (1 - (1 - p / ramp)³)    for progress p < ramp, then stays at s_l
-// with the smallest magnitudes of the moment going. s_l is what `prune` gave the layer. A second
-// `finetune` goes on from the first one's weights and keeps their sparsity.
+// with the smallest magnitudes of the moment going. s_l is what `prune` gave the layer. Layers that
+// were pruned in a pattern, or by more than magnitude, start from their pruned weights and keep
+// their masks. A second `finetune` goes on from the first one's weights and keeps all masks.
 // Distillation is Hinton, Vinyals and Dean 2015.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include "compress/method.h"
 #include "compress/prune.h"
@@ -25,11 +27,17 @@ int64_t removed_by(const Tensor& mask) {
   return std::count(keep.begin(), keep.end(), uint8_t{0});
 }
 
-// Gives the trainer the masks of each moment.
+// Gives the trainer the masks of each moment: those of `fixed` as they are, the others growing.
 class CubicSchedule {
  public:
-  CubicSchedule(const Masks& last, double ramp) : ramp_(ramp) {
-    for (const auto& [name, mask] : last) goal_[name] = removed_by(mask);
+  CubicSchedule(const Masks& last, const std::set<std::string>& fixed, double ramp) : ramp_(ramp) {
+    for (const auto& [name, mask] : last) {
+      if (fixed.contains(name)) {
+        masks_[name] = mask;
+      } else {
+        goal_[name] = removed_by(mask);
+      }
+    }
   }
 
   Result<Masks> masks(double progress, const Graph& current) {
@@ -59,10 +67,13 @@ class CubicSchedule {
 
 Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   const bool pruned = !context.masks.empty();
-  const bool whole = pruned && !context.unpruned.nodes.empty() && step.word("from") == "unpruned";
-  const Graph& start = whole ? context.unpruned : graph;
-  const double ramp = whole ? step.number("ramp") : 0.0;
-  CubicSchedule schedule(context.masks, ramp);
+  const bool gradual = context.masks.size() > context.fixed_masks.size() &&
+                       !context.unpruned.nodes.empty() && step.word("from") == "unpruned";
+  const Graph& start = gradual ? context.unpruned : graph;
+  std::set<std::string> fixed = context.fixed_masks;
+  if (!gradual)
+    for (const auto& [name, mask] : context.masks) fixed.insert(name);
+  CubicSchedule schedule(context.masks, fixed, step.number("ramp"));
   FinetuneOptions options;
   options.epochs = step.number("epochs");
   options.learning_rate = step.number("lr");
@@ -92,7 +103,7 @@ Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, Compres
   }
   context.report->summary =
       fmt::format("{} epochs on {}{}", options.epochs, context.train->description(),
-                  whole    ? ", pruned gradually"
+                  gradual  ? ", pruned gradually"
                   : pruned ? ", pruned weights kept zero"
                            : "");
   return result;

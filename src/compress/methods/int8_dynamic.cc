@@ -13,7 +13,7 @@
 
 #include "compress/layers.h"
 #include "compress/method.h"
-#include "compress/quantise.h"
+#include "compress/quantise_weights.h"
 #include "graph/onnx_types.h"
 
 namespace pare {

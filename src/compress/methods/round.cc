@@ -14,22 +14,11 @@
 
 #include "compress/layers.h"
 #include "compress/method.h"
-#include "compress/quantise.h"
+#include "compress/quantise_weights.h"
 #include "graph/pare_scaled.h"
 
 namespace pare {
 namespace {
-
-Tensor floats_of(const QuantisedWeights& q, int channel_axis) {
-  Tensor weight(DType::kFloat32, q.values.shape());
-  const auto whole = q.values.values<int8_t>();
-  const auto floats = weight.mutable_values<float>();
-  for_each_weight(weight, channel_axis, [&](int64_t channel, int64_t index) {
-    const auto i = static_cast<size_t>(index);
-    floats[i] = q.scales[static_cast<size_t>(channel)] * static_cast<float>(whole[i]);
-  });
-  return weight;
-}
 
 Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressContext& context) {
   const std::vector<WeightLayer> layers = find_weight_layers(graph);
@@ -49,7 +38,7 @@ Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressCo
       const double db = rounding_snr_db(weight, q, layer.channel_axis);
       facts["signal_to_noise_db"] = db;
       worst_db = std::min(worst_db, db);
-      result.initializers[layer.weight] = floats_of(q, layer.channel_axis);
+      result.initializers[layer.weight] = dequantised(q, layer.channel_axis);
     }
     context.report->layers.push_back(std::move(facts));
     weights += layer.size;
