@@ -10,60 +10,15 @@
 
 #include "base/rng.h"
 #include "compress/calibrate.h"
+#include "compress/toy_builder.h"
 #include "data/memory_dataset.h"
 
 namespace pare::toy {
-namespace {
-
-constexpr int64_t kSize = 8;
-constexpr int64_t kClasses = 4;
-
-class Builder {
- public:
-  explicit Builder(uint64_t seed) : rng_(seed, RngPurpose::kTest) {}
-
-  Graph graph;
-
-  std::string add(const std::string& op, const std::string& name, std::vector<std::string> inputs,
-                  std::map<std::string, Attribute> attributes = {}) {
-    Node node;
-    node.op = op;
-    node.name = name;
-    node.inputs = std::move(inputs);
-    node.outputs = {name};
-    node.attributes = std::move(attributes);
-    graph.nodes.push_back(std::move(node));
-    return name;
-  }
-
-  std::string floats(const std::string& name, const Shape& shape, float spread, float mean = 0) {
-    Tensor tensor(DType::kFloat32, shape);
-    for (float& v : tensor.mutable_values<float>()) v = mean + spread * rng_.normal();
-    graph.initializers[name] = std::move(tensor);
-    return name;
-  }
-
-  std::string weights(const std::string& name, const Shape& shape, int64_t fan_in) {
-    return floats(name, shape, std::sqrt(2.0F / static_cast<float>(fan_in)));
-  }
-
- private:
-  Rng rng_;
-};
-
-}  // namespace
 
 Graph net(uint64_t seed) {
   Builder b(seed);
-  b.graph.name = "toy";
-  b.graph.opset = 17;
-  b.graph.inputs = {{"input", DType::kUInt8, {kDynamic, 3, kSize, kSize}}};
-  b.graph.contract.height = b.graph.contract.width = kSize;
-  b.graph.contract.classes = {"a", "b", "c", "d"};
   const std::vector<int64_t> ones = {1, 1, 1, 1};
-  std::string x = b.add("Cast", "cast", {"input"}, {{"to", int64_t{1}}});
-  x = b.add("Mul", "scaled", {x, b.floats("scale", {1, 3, 1, 1}, 0.0005F, 1.0F / 64)});
-  x = b.add("Add", "normalised", {x, b.floats("shift", {1, 3, 1, 1}, 0.1F, -2.0F)});
+  std::string x = b.begin("toy", 17);
   x = b.add("Conv", "conv1",
             {x, b.weights("conv1.weight", {8, 3, 3, 3}, 27), b.floats("conv1.bias", {8}, 0.1F)});
   x = b.add("Relu", "relu1", {x});
