@@ -7,9 +7,9 @@
 // softmax, GELU and products of two activations stay float32: together they cost a few per cent of
 // the time, and quantising them is what makes ViTs collapse. The model's outputs stay float32.
 //
-// The image's normalisation is folded into the first layer where that is exact: it then reads the
-// image's own bytes (scale 1, zero point 0). Where it is not (padding), the normalised image is
-// quantised over the whole range that images have.
+// With weights of 8 bits the image's normalisation is folded into the first layer where that is
+// exact: it then reads the image's own bytes (scale 1, zero point 0). Elsewhere (padding, 4 bits)
+// the normalised image is quantised over the whole range that images have.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -275,7 +275,11 @@ Status check_int8(const RecipeStep& step) {
 }
 
 Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, CompressContext& context) {
-  PARE_ASSIGN_OR_RETURN(const Graph graph, fold_normalisation(original));
+  Graph graph = original;
+  // Bytes have a large mean, which multiplies what 4 bits lose of a first layer's weights.
+  if (step.word("weights") == "8") {
+    PARE_ASSIGN_OR_RETURN(graph, fold_normalisation(original));
+  }
   PARE_ASSIGN_OR_RETURN(const std::vector<WeightLayer> layers, layers_to_quantise(graph, step));
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   QdqPlan plan = plan_qdq(graph, layers);
