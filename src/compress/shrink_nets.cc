@@ -134,7 +134,7 @@ Graph concat_net() {
   return end(b, pooled(b, x), 8);
 }
 
-Graph grouped_net() {
+Graph grouped_chain() {
   Builder b(4);
   std::string x = conv_relu(b, "conv0", b.begin("grouped", kOpset), {3, 16});
   x = conv_relu(b, "few", x, {16, 16, 3, 1, 2});

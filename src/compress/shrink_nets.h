@@ -12,7 +12,7 @@ Graph residual_net();
 // Two convolutions side by side, joined; their result joined with one of them again.
 Graph concat_net();
 // Convolutions in 2 groups of 8 inputs, in 8 groups of 2, and depthwise with two outputs a channel.
-Graph grouped_net();
+Graph grouped_chain();
 // One transformer block of 4 heads over 4 patches: projections in one matrix that is reshaped to
 // [3, heads, width] and taken apart by Gather, as timm is exported, or in three.
 Graph vit_net(bool fused);

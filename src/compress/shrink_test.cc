@@ -90,7 +90,7 @@ TEST(Couplings, JoinedChannelsLieOneBehindTheOther) {
 }
 
 TEST(Couplings, GroupsKeepOneSizeOrGoAsAWhole) {
-  const Couplings found = couplings_of(toy::grouped_net());
+  const Couplings found = couplings_of(toy::grouped_chain());
   // conv0: channels i and i + 8, one of each of the two groups. few: the same, and pairs of
   // neighbours, which are one of eight groups behind it; so `many` and `depthwise` lose three and
   // six channels with each pair.
@@ -208,7 +208,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(IdentityCase{"chain", [] { return toy::net(); }},
                       IdentityCase{"residual", toy::residual_net},
                       IdentityCase{"concat", toy::concat_net},
-                      IdentityCase{"grouped", toy::grouped_net},
+                      IdentityCase{"grouped", toy::grouped_chain},
                       IdentityCase{"vit_fused", [] { return toy::vit_net(true); }},
                       IdentityCase{"vit_separate", [] { return toy::vit_net(false); }}),
     [](const auto& test) { return std::string(test.param.name); });
@@ -297,7 +297,7 @@ TEST(ChooseUnits, BudgetsByHand) {
 
 // What the costs say of a removal is what the smaller graph has.
 TEST(UnitCosts, AreThoseOfTheSmallerGraph) {
-  for (const Graph& graph : {toy::net(), toy::residual_net(), toy::concat_net(), toy::grouped_net(),
+  for (const Graph& graph : {toy::net(), toy::residual_net(), toy::concat_net(), toy::grouped_chain(),
                              toy::vit_net(true), toy::vit_net(false)}) {
     const Couplings couplings = couplings_of(graph);
     auto costs = UnitCosts::create(graph, couplings);

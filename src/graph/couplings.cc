@@ -34,6 +34,19 @@ void place_inputs(const Graph& graph, const Inference& inference, Coupled& coupl
   }
 }
 
+// What is all of an axis of some value stays: the part of a Split, say, may not become empty.
+void fix_whole_axes(Coupled& coupled) {
+  for (const auto& [value, axes] : coupled.axes) {
+    for (const Places& places : axes) {
+      if (places.empty()) continue;
+      const Place first = coupled.sets.find(places[0]);
+      const bool one = std::all_of(places.begin(), places.end(),
+                                   [&](Place place) { return coupled.sets.find(place) == first; });
+      if (one) coupled.sets.fix(first, fmt::format("all of an axis of '{}'", value));
+    }
+  }
+}
+
 Coupled follow(const Graph& graph, const GraphIndex& index, const Inference& inference,
                const SplitChoices& choices) {
   Coupled coupled;
@@ -47,6 +60,7 @@ Coupled follow(const Graph& graph, const GraphIndex& index, const Inference& inf
     for (const Places& places : coupled.axes.at(output.name))
       for (const Place place : places)
         coupled.sets.fix(place, fmt::format("the model's output '{}'", output.name));
+  fix_whole_axes(coupled);
   return coupled;
 }
 

@@ -155,6 +155,11 @@ Result<Graph> remove_units(const Graph& graph, const Couplings& couplings,
       return invalid_argument(
           fmt::format("all {} units of '{}' would go: at least one must stay", count, group.name));
   }
+  for (const auto& [value, axes] : couplings.units_along)
+    for (const auto& [axis, units] : axes)
+      if (kept_places(units, removed).empty())
+        return invalid_argument(
+            fmt::format("nothing of axis {} of '{}' would be left", axis, value));
   return Remover(graph, couplings, removed).run();
 }
 

@@ -3,57 +3,17 @@
 // of the answers against the float net's, not an accuracy.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <string>
 
-#include "base/rng.h"
 #include "compress/calibrate.h"
 #include "compress/compress.h"
-#include "data/memory_dataset.h"
 #include "graph/onnx.h"
 #include "models/contract.h"
+#include "stripes.h"
 #include "testing/files.h"
 
 namespace pare {
 namespace {
-
-// Pictures of soft stripes with some noise: neighbouring pixels alike, as in photographs.
-std::shared_ptr<const Dataset> stripes(int64_t count, int64_t size, uint64_t seed) {
-  std::vector<uint8_t> pixels;
-  std::vector<int32_t> labels;
-  for (int64_t i = 0; i < count; ++i) {
-    Rng rng(seed, RngPurpose::kTest, static_cast<uint64_t>(i));
-    labels.push_back(static_cast<int32_t>(i % 10));
-    for (int c = 0; c < 3; ++c) {
-      const float mean = rng.uniform(60.0F, 190.0F);
-      const float depth = rng.uniform(10.0F, 70.0F);
-      const float along_x = rng.uniform(-0.9F, 0.9F);
-      const float along_y = rng.uniform(-0.9F, 0.9F);
-      for (int64_t k = 0; k < size * size; ++k) {
-        const float phase =
-            along_x * static_cast<float>(k % size) + along_y * static_cast<float>(k / size);
-        const float value = mean + depth * std::sin(phase) + 6.0F * rng.normal();
-        pixels.push_back(static_cast<uint8_t>(std::fmin(255.0F, std::fmax(0.0F, value))));
-      }
-    }
-  }
-  std::vector<std::string> classes;
-  for (int c = 0; c < 10; ++c) classes.push_back(std::to_string(c));
-  return *MemoryDataset::create({3, size, size}, std::move(pixels), std::move(labels),
-                                std::move(classes), "stripes");
-}
-
-double snr_db(const Tensor& want, const Tensor& got) {
-  double signal = 0;
-  double noise = 1e-30;
-  const auto w = want.values<float>();
-  const auto g = got.values<float>();
-  for (size_t i = 0; i < w.size(); ++i) {
-    signal += static_cast<double>(w[i]) * w[i];
-    noise += std::pow(static_cast<double>(w[i]) - g[i], 2);
-  }
-  return 10 * std::log10(signal / noise);
-}
 
 struct Net {
   const char* file;
@@ -90,6 +50,8 @@ TEST_P(ExportedNet, EveryMethodKeepsTheAnswers) {
       {"bf16", 35},
       {"prune:0.1", 15},
       {"prune:0.1+int8", 12},
+      {"shrink:0.9,multiple=1", 5},
+      {"shrink:0.9,multiple=1+int8", 5},
   };
   for (const auto& [recipe, least_db] : recipes) {
     const auto result = compress(imported->graph, *parse_recipe(recipe), context);
