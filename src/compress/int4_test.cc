@@ -62,7 +62,7 @@ std::vector<int> stored_integers(const Graph& graph, const std::string& layer) {
 
 TEST(Int4, WeightsAreRealFourBitTensors) {
   const Graph graph = toy::net();
-  const Compressed int4 = compressed(graph, "int4,weight_range=minmax,bias=rounded");
+  const Compressed int4 = compressed(graph, "int8,weights=4");
   EXPECT_GE(int4.graph.opset, 21);
   for (const char* layer : {"conv2", "fc1"}) {
     EXPECT_EQ(stored_integers(int4.graph, layer),
@@ -203,8 +203,8 @@ std::vector<double> means(const Graph& graph, const std::string& value, size_t a
 TEST(BiasCorrection, MeansAreThoseOfTheFloatModel) {
   const CompressContext context = toy::context();
   const Graph graph = *fold_normalisation(toy::net());
-  const Compressed plain = compressed(graph, "int4,bias=rounded", context);
-  const Compressed corrected = compressed(graph, "int4", context);
+  const Compressed plain = compressed(graph, "int4,rounding=nearest,bias=rounded", context);
+  const Compressed corrected = compressed(graph, "int4,rounding=nearest", context);
   const std::vector<std::pair<std::string, size_t>> outputs = {
       {"conv1", 1}, {"conv2", 1}, {"fc1", 1}, {"logits", 1}};
   for (const auto& [value, axis] : outputs) {
@@ -244,7 +244,9 @@ TEST(Int4, WarningsNameTheLayerAndWhatIsBetter) {
     return compressed(graph, recipe).steps[0].warnings;
   };
   EXPECT_THAT(warnings("int8,weights=4"),
-              Contains(::testing::AllOf(HasSubstr("'fc1'"), HasSubstr("weight_range=mse"))));
+              Contains(::testing::AllOf(HasSubstr("'fc1'"), HasSubstr("rounding=gptq"))));
+  EXPECT_THAT(warnings("int8,weights=4,rounding=gptq"),
+              ::testing::Not(Contains(HasSubstr("rounding=gptq is better"))));
   EXPECT_THAT(compressed(toy::net(), "int8").steps[0].warnings, IsEmpty());
 }
 

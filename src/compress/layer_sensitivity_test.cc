@@ -23,8 +23,7 @@ TEST(LayerSensitivities, OneLayerAtATime) {
   // fc1's rows with an outlier each: plain rounding to 4 bits leaves little of the others.
   auto weights = graph.initializers["fc1.weight"].mutable_values<float>();
   for (size_t o = 0; o < 32; ++o) weights[o * 144 + o] = 6.0F;
-  const auto result =
-      measure_layer_sensitivities(graph, step_of("int4,weight_range=minmax,bias=rounded"), context);
+  const auto result = measure_layer_sensitivities(graph, step_of("int8,weights=4"), context);
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->images, 90);
   ASSERT_EQ(result->layers.size(), 4U);
@@ -35,8 +34,7 @@ TEST(LayerSensitivities, OneLayerAtATime) {
   // The same by hand: only fc1 quantised, on the same images.
   const auto drawn = draw_images(context);
   ASSERT_TRUE(drawn.ok());
-  const Compressed alone =
-      toy::compressed(graph, "int4,weight_range=minmax,bias=rounded,skip=conv1;conv2;fc2", context);
+  const Compressed alone = toy::compressed(graph, "int8,weights=4,skip=conv1;conv2;fc2", context);
   const auto before = forward(graph, *drawn->sensitivity, {});
   const auto after = forward(alone.graph, *drawn->sensitivity, {});
   const auto answer = [](const Tensor& logits, int64_t image) {

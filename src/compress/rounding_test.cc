@@ -19,7 +19,8 @@ TEST(GptqRecipe, AnswersLoseLessThanByNearestRounding) {
   const Graph graph = toy::net();
   const std::vector<float> whole = logits(graph);
   for (const std::string recipe : {"int8,weights=4", "int8,weights=4,group=32", "int4"}) {
-    const double nearest = snr_db(whole, logits(compressed(graph, recipe).graph));
+    const double nearest =
+        snr_db(whole, logits(compressed(graph, recipe + ",rounding=nearest").graph));
     const double gptq = snr_db(whole, logits(compressed(graph, recipe + ",rounding=gptq").graph));
     EXPECT_GT(gptq, nearest + 2) << recipe;
   }

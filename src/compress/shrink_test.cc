@@ -297,8 +297,8 @@ TEST(ChooseUnits, BudgetsByHand) {
 
 // What the costs say of a removal is what the smaller graph has.
 TEST(UnitCosts, AreThoseOfTheSmallerGraph) {
-  for (const Graph& graph : {toy::net(), toy::residual_net(), toy::concat_net(), toy::grouped_chain(),
-                             toy::vit_net(true), toy::vit_net(false)}) {
+  for (const Graph& graph : {toy::net(), toy::residual_net(), toy::concat_net(),
+                             toy::grouped_chain(), toy::vit_net(true), toy::vit_net(false)}) {
     const Couplings couplings = couplings_of(graph);
     auto costs = UnitCosts::create(graph, couplings);
     ASSERT_TRUE(costs.ok());

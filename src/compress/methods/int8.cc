@@ -193,6 +193,7 @@ double clipped_share(const Histogram& histogram, const Range& range) {
 // What is worth trying where rounding to these formats loses too much.
 std::string better_method(const RecipeStep& step, int bits) {
   if (bits == 4) {
+    if (step.word("rounding") == "nearest") return "rounding=gptq";
     if (step.word("weight_range") == "minmax") return "weight_range=mse,bias=corrected";
     if (step.word("bias") == "rounded") return "bias=corrected";
     if (step.word("group") == "none") return "group=64, or weights=8";
@@ -316,6 +317,7 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
 struct Defaults {
   const char* weights;
   const char* weight_range;
+  const char* rounding;
   const char* bias;
 };
 
@@ -336,7 +338,7 @@ std::vector<OptionSpec> options_with(const Defaults& defaults) {
              "inputs of a dense layer's channel that share a scale, with weights=4"),
       choice("weight_range", defaults.weight_range, {"minmax", "mse"},
              "how scales of weights are chosen: the largest, or least squared error"),
-      choice("rounding", "nearest", {"nearest", "gptq"},
+      choice("rounding", defaults.rounding, {"nearest", "gptq"},
              "how weights are rounded: each by itself, or making up for each other's errors"),
       choice("bias", defaults.bias, {"rounded", "corrected"},
              "whether biases make up for what rounding adds to the mean of a channel"),
@@ -367,15 +369,15 @@ Method make_int8_method() {
       "int8", "integer arithmetic: int8 weights by channel, uint8 activations by calibration",
       "Jacob et al. 2018, 'Quantization and Training of Neural Networks for Efficient "
       "Integer-Arithmetic-Only Inference'; Frantar et al. 2022, 'GPTQ' (rounding=gptq)",
-      {"8", "minmax", "rounded"});
+      {"8", "minmax", "nearest", "rounded"});
 }
 
 Method make_int4_method() {
   return make_method(
-      "int4", "the same with weights of 4 bits and corrected biases: half the size of int8",
-      "Nagel et al. 2019, 'Data-Free Quantization Through Weight Equalization and Bias "
-      "Correction', sections 4.1 and 4.2",
-      {"4", "mse", "corrected"});
+      "int4", "the same with weights of 4 bits, rounded by GPTQ, and corrected biases",
+      "Frantar et al. 2022, 'GPTQ'; Nagel et al. 2019, 'Data-Free Quantization Through Weight "
+      "Equalization and Bias Correction', section 4.2",
+      {"4", "mse", "gptq", "corrected"});
 }
 
 }  // namespace pare
