@@ -261,7 +261,8 @@ Status Ranks::wait(RankSum& sum) {
       try {
         sum.work->wait(kLook);
       } catch (const std::exception&) {
-        if (sum.work->isCompleted()) throw;  // else it was only not done yet
+        // Not done yet, or failed, which the work itself says below. What was thrown cannot tell
+        // them apart: the work may have been completed since the time ran out.
       }
     }
     if (sum.work->exception() != nullptr) std::rethrow_exception(sum.work->exception());
