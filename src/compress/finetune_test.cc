@@ -136,6 +136,35 @@ TEST(Finetune, PatternsAndScoresKeepTheirMasks) {
   }
 }
 
+// Layers pruned one step after the other all start whole.
+TEST(Finetune, SeveralPruningStepsStartFromWholeWeights) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  compressed(toy::net(),
+             "prune:0.5,share=uniform,only=conv2+prune:0.5,share=uniform,only=fc1+finetune:1",
+             context);
+  for (const char* weight : {"conv2.weight", "fc1.weight"}) {
+    EXPECT_EQ(count_zeros(*trainer.started_from.find_initializer(weight)), 0) << weight;
+    EXPECT_EQ(trainer.masked[3].at(weight), 0.5) << weight;
+  }
+}
+
+// What changed the weights after pruning is not undone: training starts from it, with its masks.
+TEST(Finetune, StartsFromWhatWasRoundedAfterPruning) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const std::string recipe = "prune:0.5,share=uniform+round";
+  const Compressed rounded = compressed(toy::net(), recipe, context);
+  compressed(toy::net(), recipe + "+finetune:1", context);
+  for (const std::string& name : toy::weight_names()) {
+    EXPECT_EQ(to_float_vector(*trainer.started_from.find_initializer(name)),
+              to_float_vector(*rounded.graph.find_initializer(name)));
+    EXPECT_NEAR(trainer.masked[0][name], 0.5, 0.01);
+  }
+}
+
 TEST(Finetune, WithoutPruningIsPlainDistillation) {
   FakeTrainer trainer;
   CompressContext context = toy::context();

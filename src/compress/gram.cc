@@ -187,6 +187,7 @@ Result<Statistics> gather(const Graph& graph, const std::set<std::string>& weigh
   for (const WeightLayer& layer : layers) {
     if (!weights.contains(layer.weight)) continue;
     PARE_ASSIGN_OR_RETURN(Reading reading, reading_of(graph, layer));
+    if (with_gram) PARE_RETURN_IF_ERROR(check_gram(graph, layer));
     const WeightMatrix shape = weight_matrix(graph, layer);
     const auto [found, added] = all.try_emplace(layer.weight);
     if (added) found->second = empty_statistics(shape, with_gram);
@@ -215,6 +216,14 @@ Result<Statistics> gather(const Graph& graph, const std::set<std::string>& weigh
 }
 
 }  // namespace
+
+Status check_gram(const Graph& graph, const WeightLayer& layer) {
+  PARE_RETURN_IF_ERROR(reading_of(graph, layer).status());
+  const int64_t k = weight_matrix(graph, layer).k;
+  if (k <= kMaxGramInputs) return ok_status();
+  return unsupported(fmt::format("layer '{}': a Gram matrix of {} inputs, at most {} are gathered",
+                                 layer.name, k, kMaxGramInputs));
+}
 
 InputSource::InputSource(const Graph& graph, std::vector<std::string> weights,
                          std::shared_ptr<const Dataset> images, const CompressContext& context,

@@ -35,6 +35,8 @@
 namespace pare {
 
 constexpr int64_t kMaxGramBytes = int64_t{256} << 20;
+// A matrix of more inputs is not gathered: at this size it takes 0.5 GB, and inverting it 1.6.
+constexpr int64_t kMaxGramInputs = 8192;
 
 struct InputStatistics {
   WeightMatrix shape;
@@ -43,6 +45,9 @@ struct InputStatistics {
   // One matrix a group, k × k, row-major; the lower triangle is zero. Empty with Kind::kSquares.
   std::vector<std::vector<double>> gram;
 };
+
+// ok, or kUnsupported with the layer's name and why its Gram matrices are not gathered.
+Status check_gram(const Graph& graph, const WeightLayer& layer);
 
 // Statistics on demand: asking for a weight that is not there drops those that are and gathers it
 // together with as many that follow it as the memory allows. Ask in the order given.
@@ -58,7 +63,8 @@ class InputSource {
 
   // Valid until the next call. Errors: kUnsupported, naming the layer, for what is no matrix
   // product of its input (transA, convolutions that are not two-dimensional, a weight that two
-  // layers read in different layouts); kNumeric, naming the value, for NaN or infinite inputs.
+  // layers read in different layouts) or is larger than kMaxGramInputs; kNumeric, naming the value,
+  // for NaN or infinite inputs.
   Result<const InputStatistics*> at(const std::string& weight);
   int64_t passes() const { return passes_; }  // over the images so far
 

@@ -200,5 +200,23 @@ TEST(Gram, RefusesWhatHasNoMatrixAndWhatIsNotFinite) {
   EXPECT_THAT(infinite.status().message(), HasSubstr("'conv1'"));
 }
 
+// Rounding by GPTQ leaves out what is too large, and says so.
+TEST(Gram, TooManyInputsAreRefusedByName) {
+  Graph graph;
+  graph.inputs = {{"x", DType::kFloat32, {kDynamic, kMaxGramInputs + 1}}};
+  graph.initializers["w"] = Tensor(DType::kFloat32, {1, kMaxGramInputs + 1});
+  Node node;
+  node.op = "Gemm";
+  node.name = "wide";
+  node.inputs = {"x", "w"};
+  node.outputs = {"y"};
+  node.attributes["transB"] = int64_t{1};
+  graph.nodes.push_back(node);
+  graph.outputs = {{"y", DType::kFloat32, {kDynamic, 1}}};
+  const Status refused = check_gram(graph, find_weight_layers(graph).at(0));
+  EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(refused.message(), HasSubstr("layer 'wide': a Gram matrix of 8193 inputs"));
+}
+
 }  // namespace
 }  // namespace pare

@@ -71,9 +71,10 @@ TEST(Int4, WeightsAreRealFourBitTensors) {
   }
   EXPECT_EQ(weight_source(int4.graph, "fc2").int_attribute("axis", 0), 1);
   EXPECT_THAT(int4.steps[0].summary, HasSubstr("weights in int4"));
-  // The same as int8 says with other options.
-  const Compressed same = compressed(graph, "int8,weights=4");
-  EXPECT_EQ(logits(same.graph), logits(int4.graph));
+  const Compressed by_name = compressed(graph, "int4");
+  const Compressed same =
+      compressed(graph, "int8,weights=4,weight_range=mse,rounding=gptq");
+  EXPECT_EQ(logits(same.graph), logits(by_name.graph));
 }
 
 // All numbers of the quantised model in floats, by another way: its weights dequantised here.

@@ -12,9 +12,13 @@
 namespace pare {
 namespace {
 
-Status check_step(const Method& method) {
+Status check_step(const Method& method, const RecipeStep& step) {
   const bool skips = std::any_of(method.options.begin(), method.options.end(),
                                  [](const OptionSpec& option) { return option.name == "skip"; });
+  const auto weights = step.options.find("weights");
+  if (weights != step.options.end() && std::get<std::string>(weights->second) == "auto")
+    return invalid_argument(
+        "weights=auto chooses by these sensitivities itself; measure them with weights=4");
   if (method.stage == Stage::kQuantise && skips) return ok_status();
   return invalid_argument(fmt::format(
       "'{}' quantises no layers that it could skip; sensitivity is measured of one that does, such "
@@ -100,7 +104,7 @@ Result<LayerSensitivities> measure_layer_sensitivities(const Graph& graph, const
                                                        const CompressContext& context) {
   const Method* method = find_method(step.method);
   if (method == nullptr) return invalid_argument("there is no method '" + step.method + "'");
-  PARE_RETURN_IF_ERROR(check_step(*method));
+  PARE_RETURN_IF_ERROR(check_step(*method, step));
   PARE_RETURN_IF_ERROR(check_compressible(graph, Recipe{{step}}));
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   PARE_ASSIGN_OR_RETURN(const Graph prepared, prepare_for_compression(graph));

@@ -36,6 +36,27 @@ std::vector<double> mean_lost(const Graph& graph, const UnitReader& reader,
   return lost;
 }
 
+// Adds to a layer's output by a node behind it.
+void add_behind(Graph& graph, const WeightLayer& layer, const std::vector<double>& amount,
+                double alpha) {
+  Node& node = graph.nodes[static_cast<size_t>(layer.node)];
+  Shape shape = {layer.channels};
+  if (layer.op == "Conv")
+    shape.resize(static_cast<size_t>(graph.initializers.at(layer.weight).rank() - 1), 1);
+  Tensor bias(DType::kFloat32, shape);
+  auto values = bias.mutable_values<float>();
+  for (size_t o = 0; o < values.size(); ++o) values[o] = static_cast<float>(amount[o] * alpha);
+  Node add;
+  add.op = "Add";
+  add.name = graph.fresh_name(layer.name + ".add");
+  add.outputs = node.outputs;
+  node.outputs[0] = graph.fresh_name(layer.name + ".product");
+  const std::string name = graph.fresh_name(layer.name + ".bias");
+  add.inputs = {node.outputs[0], name};
+  graph.initializers[name] = std::move(bias);
+  graph.nodes.insert(graph.nodes.begin() + layer.node + 1, std::move(add));
+}
+
 // Adds to a layer's output by way of its bias, which becomes its own where others read it too.
 void add_to_bias(Graph& graph, const WeightLayer& layer, const std::vector<double>& amount) {
   Tensor bias(DType::kFloat32, {layer.channels});
@@ -44,6 +65,10 @@ void add_to_bias(Graph& graph, const WeightLayer& layer, const std::vector<doubl
   // y = alpha · x W + beta · bias.
   const double alpha = gemm ? node.float_attribute("alpha", 1) : 1;
   const double beta = gemm && !layer.bias.empty() ? node.float_attribute("beta", 1) : 1;
+  // One that is computed, of another shape, or multiplied by zero is not the layer's to change.
+  const bool behind = layer.op == "MatMul" ? layer.bias.empty()
+                                           : node.has_input(2) && (layer.bias.empty() || beta == 0);
+  if (behind) return add_behind(graph, layer, amount, alpha);
   if (!layer.bias.empty()) bias = graph.initializers.at(layer.bias);
   auto values = bias.mutable_values<float>();
   for (size_t o = 0; o < values.size(); ++o)
@@ -57,14 +82,6 @@ void add_to_bias(Graph& graph, const WeightLayer& layer, const std::vector<doubl
   if (!layer.bias.empty()) {
     Node& adds = layer.bias_node < 0 ? node : graph.nodes[static_cast<size_t>(layer.bias_node)];
     std::replace(adds.inputs.begin(), adds.inputs.end(), layer.bias, name);
-  } else if (layer.op == "MatMul") {
-    Node add;
-    add.op = "Add";
-    add.name = graph.fresh_name(layer.name + ".add");
-    add.outputs = node.outputs;
-    node.outputs[0] = graph.fresh_name(layer.name + ".product");
-    add.inputs = {node.outputs[0], name};
-    graph.nodes.insert(graph.nodes.begin() + layer.node + 1, std::move(add));
   } else {
     node.inputs.resize(2);
     node.inputs.push_back(name);

@@ -232,6 +232,28 @@ Graph small_net() {
   return std::move(b.graph);
 }
 
+// A bias that is no plain vector is not the layer's to change: the mean goes behind the layer.
+// y = W2 relu(W1 x) + c without its second unit, whose mean is 2: y loses (2, 0) · 2 and gains it.
+TEST(MovedMeans, GoBehindABiasOfAnotherShape) {
+  Graph graph = small_net();
+  graph.initializers["c"] = Tensor::from_values<float>({1, 2}, std::vector<float>{10, 20});
+  for (Node& node : graph.nodes)
+    if (node.outputs[0] == "two") node.inputs.push_back("c");
+  const Couplings couplings = couplings_of(graph);
+  std::vector<bool> removed(3, false);
+  removed[static_cast<size_t>(couplings.units_along.at("relu").at(1)[1])] = true;
+  auto shrunk = remove_units(graph, couplings, removed);
+  ASSERT_TRUE(shrunk.ok()) << shrunk.status().message();
+  const auto moved = move_means_into_biases(graph, *shrunk, couplings, removed,
+                                            {{"relu", {{1, 2, 3}, {4, 0.5, 1}}}});
+  ASSERT_TRUE(moved.ok()) << moved.status().message();
+  EXPECT_EQ(to_float_vector(*moved->find_initializer("c")), (std::vector<float>{10, 20}));
+  const Node& last = moved->nodes.back();
+  ASSERT_EQ(last.op, "Add");
+  EXPECT_EQ(last.outputs[0], "two");
+  EXPECT_EQ(to_float_vector(*moved->find_initializer(last.inputs[1])), (std::vector<float>{4, 0}));
+}
+
 TEST(UnitDamage, ByHand) {
   const Graph graph = small_net();
   const Couplings couplings = couplings_of(graph);

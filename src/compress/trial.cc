@@ -54,6 +54,7 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
 
 Result<Graph> run_trial(const Graph& graph, const Trial& trial, CompressContext context) {
   context.calibration_images = std::min(context.calibration_images, kTrialImages);
+  context.sensitivity_images = std::min(context.sensitivity_images, kTrialImages);
   context.progress = {};
   PARE_ASSIGN_OR_RETURN(Compressed result, compress(graph, trial.recipe, std::move(context)));
   return std::move(result.graph);

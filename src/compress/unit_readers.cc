@@ -20,6 +20,7 @@ Result<std::vector<UnitReader>> find_unit_readers(const Graph& graph, const Coup
   std::vector<UnitReader> readers;
   for (WeightLayer& layer : find_weight_layers(graph)) {
     const bool conv = layer.op == "Conv";
+    if (graph.find_initializer(layer.input) != nullptr) continue;  // no image changes it
     if (graph.nodes[static_cast<size_t>(layer.node)].int_attribute("transA", 0) != 0) continue;
     const auto rank = static_cast<int>(infos.at(layer.input).shape.size());
     const std::vector<int32_t>* units = units_along(couplings, layer.input, conv ? 1 : rank - 1);

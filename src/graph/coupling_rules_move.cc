@@ -221,11 +221,20 @@ void couple_expand(CouplingSite& site) {
   site.set_out(0, std::move(out));
 }
 
+// As much taken from one end of an axis as is added at the other keeps its size but moves its
+// places: with amounts that are negative or not known every axis stays.
 void couple_pad(CouplingSite& site) {
   std::vector<Places> out = site.in(0);
+  const Node& node = site.node();
+  std::vector<int64_t> amounts = node.ints_attribute("pads");
+  if (node.has_input(1)) {
+    const auto known = site.inference().known.find(node.inputs[1]);
+    amounts = known == site.inference().known.end() ? std::vector<int64_t>{-1} : known->second.ints;
+  }
+  const bool moves = std::any_of(amounts.begin(), amounts.end(), [](int64_t a) { return a < 0; });
   for (size_t axis = 0; axis < out.size(); ++axis) {
     const int64_t size = site.out_shape(0)[axis];
-    if (static_cast<int64_t>(out[axis].size()) == size) continue;
+    if (!moves && static_cast<int64_t>(out[axis].size()) == size) continue;
     site.fix(out[axis]);
     out[axis] = site.fixed_axis(size);
   }

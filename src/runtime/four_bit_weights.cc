@@ -93,7 +93,7 @@ class Widener {
     if (integers.rank() != 2 || scales.rank() != 2 || axis < 0 || axis > 1 || block < 1) return;
     const int64_t channels = integers.dim(static_cast<int>(1 - axis));
     const int64_t along = integers.dim(static_cast<int>(axis));
-    const int64_t blocks = (along + block - 1) / block;
+    const int64_t blocks = along / block + (along % block != 0 ? 1 : 0);
     // Sizes that do not fit are the shape rules' to refuse.
     if (scales.dim(static_cast<int>(axis)) != blocks ||
         scales.dim(static_cast<int>(1 - axis)) != channels)

@@ -173,7 +173,7 @@ Result<Tensor> dequantise_constant(Lowering& lowering, const Node& node) {
   int64_t inner = 1;
   for (int64_t d = axis + 1; d < rank; ++d) inner *= codes->dim(static_cast<int>(d));
   const int64_t along = rank == 0 ? 1 : codes->dim(static_cast<int>(axis));
-  const int64_t blocks = (along + block - 1) / block;
+  const int64_t blocks = along / block + (along % block != 0 ? 1 : 0);
   Tensor out(DType::kFloat32, codes->shape());
   auto dst = out.mutable_values<float>();
   for (int64_t i = 0; i < out.size(); ++i) {

@@ -80,6 +80,8 @@ void cut_context(const Graph& graph, const std::vector<Removal>& removals,
                  CompressContext& context) {
   std::erase_if(context.masks,
                 [&](const auto& mask) { return !graph.initializers.contains(mask.first); });
+  std::erase_if(context.fixed_masks,
+                [&](const std::string& weight) { return !graph.initializers.contains(weight); });
   if (context.unpruned.nodes.empty()) return;
   for (const Removal& removal : removals)
     context.unpruned =

@@ -191,6 +191,7 @@ Result<Graph> apply_equalise(const Graph& graph, const RecipeStep&, CompressCont
     context.report->layers.push_back({{"layer", pair.first.name},
                                       {"next", pair.second.name},
                                       {"channels", pair.first.channels}});
+  context.unpruned = Graph();  // has the ranges as they were before
   context.report->summary =
       fmt::format("{} pairs of layers evened out in {} rounds", pairs.size(), rounds);
   return result;

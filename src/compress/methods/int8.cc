@@ -93,7 +93,9 @@ Result<std::vector<int>> bits_by_sensitivity(const Graph& original,
                                              const CompressContext& context) {
   RecipeStep four = step;
   four.options["weights"] = std::string("4");
-  four.options["rounding"] = std::string("nearest");  // which layers lose most is the same, sooner
+  // Which layers lose most is the same, sooner.
+  four.options["rounding"] = std::string("nearest");
+  four.options["bias"] = std::string("rounded");
   PARE_ASSIGN_OR_RETURN(const LayerSensitivities sensitivities,
                         measure_layer_sensitivities(original, four, context));
   std::vector<size_t> order(layers.size());
@@ -194,8 +196,6 @@ double clipped_share(const Histogram& histogram, const Range& range) {
 std::string better_method(const RecipeStep& step, int bits) {
   if (bits == 4) {
     if (step.word("rounding") == "nearest") return "rounding=gptq";
-    if (step.word("weight_range") == "minmax") return "weight_range=mse,bias=corrected";
-    if (step.word("bias") == "rounded") return "bias=corrected";
     if (step.word("group") == "none") return "group=64, or weights=8";
     return "weights=8";
   }
@@ -275,6 +275,22 @@ Status check_int8(const RecipeStep& step) {
       fmt::format("group={} is for weights=4; 8 bits hold a whole channel's", step.word("group")));
 }
 
+// Those whose inputs' Gram matrices can be gathered; the others are rounded to nearest, and named.
+std::vector<WeightLayer> layers_for_gptq(const Graph& graph, const std::vector<WeightLayer>& layers,
+                                         const RecipeStep& step, CompressContext& context) {
+  std::vector<WeightLayer> fit;
+  if (step.word("rounding") != "gptq") return fit;
+  for (const WeightLayer& layer : layers) {
+    const Status gram = check_gram(graph, layer);
+    if (gram.ok()) {
+      fit.push_back(layer);
+    } else {
+      context.report->warnings.push_back("rounded to nearest: " + gram.message());
+    }
+  }
+  return fit;
+}
+
 Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, CompressContext& context) {
   Graph graph = original;
   // Bytes have a large mean, which multiplies what 4 bits lose of a first layer's weights.
@@ -290,11 +306,12 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
   Graph result = graph;
   PARE_ASSIGN_OR_RETURN(std::vector<WeightRule> rules,
                         weight_rules(original, layers, step, context));
-  InputSource inputs(graph, weights_of(layers), images.calibration, context,
-                     InputSource::Kind::kGram);
+  InputSource inputs(graph, weights_of(layers_for_gptq(graph, layers, step, context)),
+                     images.calibration, context, InputSource::Kind::kGram);
   ThreadPool pool(context.threads > 0 ? context.threads : available_cores());
-  if (step.word("rounding") == "gptq")
-    for (WeightRule& rule : rules) rule.round = gptq_rounding(inputs, pool);
+  for (size_t i = 0; i < layers.size(); ++i)
+    if (step.word("rounding") == "gptq" && check_gram(graph, layers[i]).ok())
+      rules[i].round = gptq_rounding(inputs, pool);
   PARE_ASSIGN_OR_RETURN(const std::vector<LayerScales> written,
                         write_qdq(layers, plan, scales.by_root, rules, result));
   std::vector<double> shifts(layers.size(), 0);
@@ -374,10 +391,10 @@ Method make_int8_method() {
 
 Method make_int4_method() {
   return make_method(
-      "int4", "the same with weights of 4 bits, rounded by GPTQ, and corrected biases",
+      "int4", "the same with weights of 4 bits, rounded by GPTQ",
       "Frantar et al. 2022, 'GPTQ'; Nagel et al. 2019, 'Data-Free Quantization Through Weight "
-      "Equalization and Bias Correction', section 4.2",
-      {"4", "mse", "gptq", "corrected"});
+      "Equalization and Bias Correction', section 4.2 (bias=corrected)",
+      {"4", "mse", "gptq", "rounded"});
 }
 
 }  // namespace pare

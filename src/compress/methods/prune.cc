@@ -180,7 +180,13 @@ Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressCo
     context.fixed_masks.erase(plan.weights[i]);
     if (!gradual) context.fixed_masks.insert(plan.weights[i]);
   }
-  context.unpruned = gradual ? graph : result;
+  // Weights that an earlier step pruned stay whole there.
+  if (context.unpruned.nodes.empty()) {
+    context.unpruned = gradual ? graph : result;
+  } else if (!gradual) {
+    for (const std::string& weight : plan.weights)
+      context.unpruned.initializers[weight] = result.initializers[weight];
+  }
   report.summary =
       fmt::format("{} of {} weights removed ({:.2f} %), shared out by {}{}{}", zeros, plan.total,
                   100.0 * static_cast<double>(zeros) / static_cast<double>(plan.total),

@@ -129,12 +129,18 @@ Status report_sizes(const Graph& graph, const Graph& shrunk, const Whole& whole,
   return ok_status();
 }
 
-// What earlier steps left for later ones has the old widths.
+// What earlier steps left for later ones has the old widths, and the means that are lost.
 Status cut_context(const Couplings& couplings, const std::vector<bool>& removed,
+                   const std::map<std::string, Moments>& moments, bool move_means,
                    CompressContext& context) {
   for (auto& [weight, mask] : context.masks) mask = without_units(weight, mask, couplings, removed);
   if (context.unpruned.nodes.empty()) return ok_status();
-  PARE_ASSIGN_OR_RETURN(context.unpruned, remove_units(context.unpruned, couplings, removed));
+  PARE_ASSIGN_OR_RETURN(Graph cut, remove_units(context.unpruned, couplings, removed));
+  if (move_means) {
+    PARE_ASSIGN_OR_RETURN(
+        cut, move_means_into_biases(context.unpruned, std::move(cut), couplings, removed, moments));
+  }
+  context.unpruned = std::move(cut);
   return ok_status();
 }
 
@@ -178,11 +184,12 @@ Result<Graph> apply_shrink(const Graph& graph, const RecipeStep& step, CompressC
   PARE_ASSIGN_OR_RETURN(const std::vector<bool> removed,
                         choose_units(graph, couplings, damage, choice.may_go, budget_of(step)));
   PARE_ASSIGN_OR_RETURN(Graph shrunk, remove_units(graph, couplings, removed));
-  if (step.word("means") == "bias") {
+  const bool move_means = step.word("means") == "bias";
+  if (move_means) {
     PARE_ASSIGN_OR_RETURN(
         shrunk, move_means_into_biases(graph, std::move(shrunk), couplings, removed, moments));
   }
-  PARE_RETURN_IF_ERROR(cut_context(couplings, removed, context));
+  PARE_RETURN_IF_ERROR(cut_context(couplings, removed, moments, move_means, context));
   PARE_RETURN_IF_ERROR(report_sizes(graph, shrunk, choice.whole, *context.report));
   return shrunk;
 }
