@@ -72,8 +72,7 @@ TEST(Int4, WeightsAreRealFourBitTensors) {
   EXPECT_EQ(weight_source(int4.graph, "fc2").int_attribute("axis", 0), 1);
   EXPECT_THAT(int4.steps[0].summary, HasSubstr("weights in int4"));
   const Compressed by_name = compressed(graph, "int4");
-  const Compressed same =
-      compressed(graph, "int8,weights=4,weight_range=mse,rounding=gptq");
+  const Compressed same = compressed(graph, "int8,weights=4,weight_range=mse,rounding=gptq");
   EXPECT_EQ(logits(same.graph), logits(by_name.graph));
 }
 
@@ -204,8 +203,8 @@ std::vector<double> means(const Graph& graph, const std::string& value, size_t a
 TEST(BiasCorrection, MeansAreThoseOfTheFloatModel) {
   const CompressContext context = toy::context();
   const Graph graph = *fold_normalisation(toy::net());
-  const Compressed plain = compressed(graph, "int4,rounding=nearest,bias=rounded", context);
-  const Compressed corrected = compressed(graph, "int4,rounding=nearest", context);
+  const Compressed plain = compressed(graph, "int4,rounding=nearest", context);
+  const Compressed corrected = compressed(graph, "int4,rounding=nearest,bias=corrected", context);
   const std::vector<std::pair<std::string, size_t>> outputs = {
       {"conv1", 1}, {"conv2", 1}, {"fc1", 1}, {"logits", 1}};
   for (const auto& [value, axis] : outputs) {
