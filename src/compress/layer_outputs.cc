@@ -110,6 +110,7 @@ Result<std::vector<double>> output_snr_db(const Graph& graph, const Graph& quant
   };
   PARE_RETURN_IF_ERROR(forward(quantised, *few, options).status());
   std::vector<double> result;
+  result.reserve(layers.size());
   for (const WeightLayer& layer : layers) result.push_back(snr_db.at(layer_output(graph, layer)));
   return result;
 }

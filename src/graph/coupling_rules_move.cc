@@ -138,6 +138,7 @@ void couple_transpose(CouplingSite& site) {
   if (order.empty())
     for (size_t i = x.size(); i > 0; --i) order.push_back(static_cast<int64_t>(i) - 1);
   std::vector<Places> out;
+  out.reserve(order.size());
   for (const int64_t axis : order) out.push_back(x[static_cast<size_t>(axis)]);
   site.set_out(0, std::move(out));
 }

@@ -117,7 +117,7 @@ class Remover {
   }
 
   std::string add_integers(const std::string& stem, const std::vector<int64_t>& values) {
-    const std::string name = graph_.fresh_name(stem);
+    std::string name = graph_.fresh_name(stem);
     graph_.initializers[name] =
         Tensor::from_values<int64_t>({static_cast<int64_t>(values.size())}, values);
     return name;

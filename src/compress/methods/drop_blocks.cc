@@ -46,6 +46,7 @@ Result<std::vector<float>> mean_of(const Graph& graph, const Residual& residual,
   };
   PARE_RETURN_IF_ERROR(forward(graph, images, options).status());
   std::vector<float> mean;
+  mean.reserve(sums.size());
   for (const double sum : sums)
     mean.push_back(static_cast<float>(sum / static_cast<double>(count)));
   return mean;

@@ -259,6 +259,7 @@ std::string summary_of(const RecipeStep& step, const std::vector<WeightLayer>& l
   std::map<int, int64_t> weights;  // by bits
   for (size_t i = 0; i < layers.size(); ++i) weights[rules[i].format.bits] += layers[i].size;
   std::vector<std::string> parts;
+  parts.reserve(weights.size());
   for (const auto& [bits, count] : weights)
     parts.push_back(fmt::format("{} weights in int{}", count, bits));
   std::string text = fmt::format("{} layers with {}", layers.size(), fmt::join(parts, " and "));

@@ -70,6 +70,7 @@ Result<std::map<std::string, Moments>> moments_for(const Graph& graph, const Cou
                                                    CompressContext& context) {
   PARE_ASSIGN_OR_RETURN(const std::vector<UnitReader> readers, find_unit_readers(graph, couplings));
   std::vector<WeightLayer> layers;
+  layers.reserve(readers.size());
   for (const UnitReader& reader : readers) layers.push_back(reader.layer);
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   return measure_input_moments(graph, layers, *images.calibration, context);
