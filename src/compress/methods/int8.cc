@@ -307,11 +307,12 @@ Result<Graph> apply_int8(const Graph& original, const RecipeStep& step, Compress
   Graph result = graph;
   PARE_ASSIGN_OR_RETURN(std::vector<WeightRule> rules,
                         weight_rules(original, layers, step, context));
-  InputSource inputs(graph, weights_of(layers_for_gptq(graph, layers, step, context)),
-                     images.calibration, context, InputSource::Kind::kGram);
+  const std::vector<WeightLayer> by_gptq = layers_for_gptq(graph, layers, step, context);
+  InputSource inputs(graph, weights_of(by_gptq), images.calibration, context,
+                     InputSource::Kind::kGram);
   ThreadPool pool(context.threads > 0 ? context.threads : available_cores());
   for (size_t i = 0; i < layers.size(); ++i)
-    if (step.word("rounding") == "gptq" && check_gram(graph, layers[i]).ok())
+    if (std::ranges::find(by_gptq, layers[i].node, &WeightLayer::node) != by_gptq.end())
       rules[i].round = gptq_rounding(inputs, pool);
   PARE_ASSIGN_OR_RETURN(const std::vector<LayerScales> written,
                         write_qdq(layers, plan, scales.by_root, rules, result));

@@ -205,8 +205,7 @@ Method make_prune_method() {
   method.summary = "removes the share SPARSITY of all prunable weights, those that matter least";
   method.source =
       "Han, Pool, Tran and Dally 2015, 'Learning both Weights and Connections'; Sun et al. 2023, "
-      "'A "
-      "Simple and Effective Pruning Approach for Large Language Models' (Wanda); Frantar and "
+      "'A Simple and Effective Pruning Approach for Large Language Models' (Wanda); Frantar and "
       "Alistarh 2023, 'SparseGPT'";
   method.stage = Stage::kFloat;
   method.argument = "sparsity";
