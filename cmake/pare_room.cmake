@@ -5,7 +5,7 @@
 #       the static library pare_NAME; with PARE_UNITY its sources are compiled together, but for
 #       those of ALONE (whose own names another source has too; ALONE without a file: all), and share
 #       the parsed headers of pare_base, the first, unless it has OWN_HEADERS
-#   pare_test(NAME SOURCES x_test.cc [DEPENDS ...] [LIBRARIES ...] [ALONE] [THREADED])
+#   pare_test(NAME SOURCES x_test.cc [DEPENDS ...] [LIBRARIES ...] [ALONE c.cc] [THREADED])
 #       a GoogleTest program NAME, compiled likewise, registered with ctest test by test; the target
 #       `tests` builds all, `threaded_tests` those that the thread sanitizer can find something in;
 #       testing_test, the first, has the precompiled headers of all
@@ -22,7 +22,7 @@ function(pare_common target)
 endfunction()
 
 # For the command line and rooms that work on words and descriptions: at -O1 such sources compile in
-# half to two thirds of the time of -O2, and nothing in them runs long.
+# half to two thirds of the time of -O2, and they run no long loops themselves.
 function(pare_compile_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
@@ -38,13 +38,20 @@ function(pare_parsed_headers target)
   endif()
 endfunction()
 
+# Parsing the headers is most of the work: all sources of TARGET at once, but for those that follow it, take a third of
+# the time.
+function(pare_compile_together target)
+  if(PARE_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+    set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+endfunction()
+
 function(pare_room name)
   cmake_parse_arguments(ROOM "OWN_HEADERS" "" "SOURCES;DEPENDS;LIBRARIES;ALONE" ${ARGN})
   add_library(pare_${name} STATIC ${ROOM_SOURCES})
-  if(PARE_UNITY AND NOT ALONE IN_LIST ROOM_KEYWORDS_MISSING_VALUES)
-    # Parsing the headers is most of the work: a room at once takes a third of the time.
-    set_target_properties(pare_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
-    set_source_files_properties(${ROOM_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  if(NOT ALONE IN_LIST ROOM_KEYWORDS_MISSING_VALUES)
+    pare_compile_together(pare_${name} ${ROOM_ALONE})
   endif()
   pare_common(pare_${name})
   if(NOT ROOM_OWN_HEADERS)
@@ -58,7 +65,7 @@ function(pare_test name)
   if(NOT PARE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(TEST "ALONE;THREADED" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(TEST "THREADED" "" "SOURCES;DEPENDS;LIBRARIES;ALONE" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   # What is tested is optimised; the tests themselves compile in two thirds of the time of -O1.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O0>)
@@ -68,9 +75,9 @@ function(pare_test name)
                               <nlohmann/json.hpp>)
   else()
     target_precompile_headers(${name} REUSE_FROM testing_test)
-    if(NOT TEST_ALONE)
-      set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
-    endif()
+  endif()
+  if(NOT ALONE IN_LIST TEST_KEYWORDS_MISSING_VALUES)
+    pare_compile_together(${name} ${TEST_ALONE})
   endif()
   add_dependencies(tests ${name})
   set(labels "")
