@@ -19,7 +19,7 @@ Status check_context(const Recipe& recipe, const CompressContext& context) {
     if (method.needs_images(step) && (context.train == nullptr || context.train->size() == 0))
       return invalid_argument(
           fmt::format("step '{}' looks at training images, and there are none", step_string(step)));
-    if (method.needs_trainer && context.trainer == nullptr)
+    if (method.needs_trainer(step) && context.trainer == nullptr)
       return unsupported(fmt::format("step '{}' trains, and this build of pare has no training",
                                      step_string(step)));
   }
@@ -57,6 +57,8 @@ Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressCo
     context.report = &report;
     context.say(report.step);
     const auto start = std::chrono::steady_clock::now();
+    // What share left holds while weights are trained, and no longer.
+    if (step.method != "finetune") context.shared.clear();
     Result<Graph> next = find_method(step.method)->apply(result.graph, step, context);
     if (!next.ok()) return next.status().with_context(fmt::format("step '{}'", report.step));
     result.graph = *std::move(next);

@@ -41,6 +41,10 @@ class FakeTrainer : public Trainer {
     }
     return current;
   }
+  Status gradients(const Graph&, const Dataset&, const GradientOptions&,
+                   const TakeGradients&) override {
+    return internal_error("nobody asks for gradients here");
+  }
 
   Graph started_from;
   Graph teacher;
@@ -163,6 +167,64 @@ TEST(Finetune, StartsFromWhatWasRoundedAfterPruning) {
               to_float_vector(*rounded.graph.find_initializer(name)));
     EXPECT_NEAR(trainer.masked[0][name], 0.5, 0.01);
   }
+}
+
+TEST(Rewind, WeightsGoBackAndMasksStay) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const Graph graph = toy::net();
+  const std::string round = "prune:0.5,share=uniform+finetune:1+prune:0.75,share=uniform";
+  const Compressed pruned = compressed(graph, round, context);
+  const Compressed rewound = compressed(graph, round + "+rewind", context);
+  for (const std::string& name : toy::weight_names()) {
+    const std::vector<float> before = to_float_vector(*graph.find_initializer(name));
+    const std::vector<float> trained = to_float_vector(*pruned.graph.find_initializer(name));
+    const std::vector<float> after = to_float_vector(*rewound.graph.find_initializer(name));
+    int64_t zeros = 0;
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_EQ(after[i], trained[i] == 0 ? 0.0F : before[i]);
+      zeros += after[i] == 0 ? 1 : 0;
+    }
+    EXPECT_NEAR(static_cast<double>(zeros) / static_cast<double>(before.size()), 0.75, 0.01);
+  }
+  // What trains next begins there, masks as they are from the first step.
+  trainer.masked.clear();
+  compressed(graph, round + "+rewind+finetune:1", context);
+  for (const std::string& name : toy::weight_names()) {
+    EXPECT_EQ(to_float_vector(*trainer.started_from.find_initializer(name)),
+              to_float_vector(*rewound.graph.find_initializer(name)));
+    EXPECT_NEAR(trainer.masked[4].at(name), 0.75, 0.01);
+  }
+}
+
+TEST(Rewind, AModelOfAnotherShapeIsRefused) {
+  const Recipe recipe = parse_recipe("shrink,each=0.5,importance=l2,means=drop+rewind").value();
+  EXPECT_NE(compress(toy::net(), recipe, {}).status().message().find("rewind: '"),
+            std::string::npos);
+}
+
+TEST(Finetune, AfterShareTheValuesAreTrained) {
+  FakeTrainer trainer;
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const Compressed shared = compressed(toy::net(), "prune:0.5,share=uniform+share:3", context);
+  const Compressed tuned =
+      compressed(toy::net(), "prune:0.5,share=uniform+share:3+finetune:1", context);
+  ASSERT_EQ(trainer.seen.shared.size(), toy::weight_names().size());
+  for (const std::string& name : toy::weight_names()) {
+    const auto index = trainer.seen.shared.at(name).values<uint8_t>();
+    const std::vector<float> weights = to_float_vector(*shared.graph.find_initializer(name));
+    EXPECT_EQ(weights, to_float_vector(*trainer.started_from.find_initializer(name)));
+    std::map<uint8_t, float> value_of = {{uint8_t{0}, 0.0F}};
+    for (size_t i = 0; i < weights.size(); ++i)
+      EXPECT_EQ(value_of.emplace(index[i], weights[i]).first->second, weights[i]);
+    EXPECT_LE(value_of.size(), 8U);
+  }
+  EXPECT_NE(tuned.steps[2].summary.find("shared values kept equal"), std::string::npos);
+  // Weights that were changed since share nothing.
+  compressed(toy::net(), "share:3+prune:0.5,share=uniform+finetune:1", context);
+  EXPECT_TRUE(trainer.seen.shared.empty());
 }
 
 TEST(Finetune, WithoutPruningIsPlainDistillation) {

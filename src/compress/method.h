@@ -98,6 +98,9 @@ struct CompressContext {
   std::map<std::string, Tensor> masks;  // weight name -> uint8, 1 keeps
   // Weights of `masks` that were not chosen by magnitude alone: training keeps these masks.
   std::set<std::string> fixed_masks;
+  // Weight name -> uint8, which of its layer's shared values a weight has; 0: zero, which it stays.
+  // Training keeps them equal; any other step that changes weights ends it.
+  std::map<std::string, Tensor> shared;
   RecipeStepReport* report = nullptr;  // of the step at work
 
   void say(const std::string& line) const {
@@ -112,9 +115,10 @@ struct Method {
   Stage stage = Stage::kFloat;
   std::string argument;  // the option that "name:value" sets; empty: takes none
   std::vector<OptionSpec> options;
-  bool needs_trainer = false;
   // Whether this step, with its options, looks at training images.
   bool (*needs_images)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
+  // Whether it trains, or asks the trainer for gradients.
+  bool (*needs_trainer)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
   // Whether options that are right by themselves go together; the recipe reader names the place.
   Status (*check)(const RecipeStep& step) = [](const RecipeStep&) { return ok_status(); };
   Result<Graph> (*apply)(const Graph& graph, const RecipeStep& step,

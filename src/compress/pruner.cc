@@ -9,6 +9,7 @@
 
 #include "compress/calibrate.h"
 #include "compress/prune.h"
+#include "compress/taylor.h"
 #include "compress/weight_matrix.h"
 
 namespace pare {
@@ -62,8 +63,13 @@ void settle_pruned(std::span<float> weights, int64_t rows, const InverseFactor& 
 }  // namespace
 
 PruneScore prune_score_from_word(const std::string& word) {
+  if (word == "taylor") return PruneScore::kTaylor;
   if (word == "wanda") return PruneScore::kWanda;
   return word == "sparsegpt" ? PruneScore::kSparseGpt : PruneScore::kMagnitude;
+}
+
+bool reads_inputs(PruneScore score) {
+  return score == PruneScore::kWanda || score == PruneScore::kSparseGpt;
 }
 
 Pruner::Pruner(const Graph& graph, PruneScore score, const Pattern& pattern,
@@ -88,6 +94,11 @@ Result<std::unique_ptr<Pruner>> Pruner::create(const Graph& graph, std::vector<W
   if (score == PruneScore::kMagnitude) return pruner;
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   pruner->key_ += " " + images.calibration->hash();
+  if (score == PruneScore::kTaylor) {
+    PARE_ASSIGN_OR_RETURN(pruner->importance_,
+                          weight_importance(graph, weights, *images.calibration, context));
+    return pruner;
+  }
   const auto kind =
       score == PruneScore::kSparseGpt ? InputSource::Kind::kGram : InputSource::Kind::kSquares;
   pruner->inputs_.emplace(graph, weights, images.calibration, context, kind,
@@ -102,20 +113,26 @@ Result<PrunedWeight> Pruner::prune(const std::string& weight, int64_t count) {
 }
 
 Result<bool> Pruner::saw_nothing(const std::string& weight) {
-  if (score_ == PruneScore::kMagnitude) return false;
+  if (!reads_inputs(score_)) return false;
   PARE_ASSIGN_OR_RETURN(const InputStatistics* seen, inputs_->at(weight));
   return std::all_of(seen->squares.begin(), seen->squares.end(), [](double s) { return s == 0; });
 }
 
+const Tensor& Pruner::global_scores(const std::string& weight) const {
+  const auto found = importance_.find(weight);
+  return found != importance_.end() ? found->second : *graph_.find_initializer(weight);
+}
+
 Result<PrunedWeight> Pruner::prune_by_score(const WeightLayer& layer, int64_t count) {
   const Tensor& weight = *graph_.find_initializer(layer.weight);
-  if (score_ == PruneScore::kMagnitude && pattern_.kind == Pattern::Kind::kNone) {
-    Tensor mask = magnitude_mask(weight, count);
+  const Tensor& own_scores = global_scores(layer.weight);
+  if (!reads_inputs(score_) && pattern_.kind == Pattern::Kind::kNone) {
+    Tensor mask = magnitude_mask(own_scores, count);
     return PrunedWeight{apply_mask(weight, mask), mask};
   }
   const WeightMatrix shape = weight_matrix(graph_, layer);
   const std::vector<int64_t> order = channels_innermost(shape);
-  std::vector<float> scores = magnitudes(read_rows(weight, shape, order));
+  std::vector<float> scores = magnitudes(read_rows(own_scores, shape, order));
   std::vector<uint8_t> keep;
   const int64_t of_group = shape.outputs_of_group();
   const auto size = static_cast<size_t>(of_group * shape.k);
@@ -136,7 +153,7 @@ Result<PrunedWeight> Pruner::prune_by_score(const WeightLayer& layer, int64_t co
       keep.insert(keep.end(), mine.begin(), mine.end());
     }
   } else {
-    // Magnitudes are compared over the whole layer, its groups too.
+    // These are compared over the whole layer, its groups too.
     Removal removal = removal_of(pattern_, shape, count, 0);
     removal.count = count;
     keep = keep_mask(scores, shape.outputs, shape.k, removal);

@@ -2,6 +2,7 @@
 // become.
 //
 //   magnitude  |w|, over the whole layer (Han et al. 2015)
+//   taylor     |w·g|, the root of its mean square over batches (taylor.h), over the whole layer
 //   wanda      |w| · ‖x‖₂ with ‖x‖₂ over the calibration images the norm of the input that w
 //              multiplies; compared within an output, each of which loses the same number (Sun et
 //              al. 2023, "A Simple and Effective Pruning Approach for Large Language Models")
@@ -34,9 +35,11 @@
 
 namespace pare {
 
-enum class PruneScore { kMagnitude, kWanda, kSparseGpt };
-// "magnitude", "wanda", "sparsegpt".
+enum class PruneScore { kMagnitude, kTaylor, kWanda, kSparseGpt };
+// "magnitude", "taylor", "wanda", "sparsegpt".
 PruneScore prune_score_from_word(const std::string& word);
+// Whether it looks at what layers read, which pruning the layers before changes.
+bool reads_inputs(PruneScore score);
 
 struct PrunedWeight {
   Tensor weight;
@@ -58,6 +61,9 @@ class Pruner {
   Result<PrunedWeight> prune(const std::string& weight, int64_t count);
   // Whether the layer saw nothing but zeros, so that its weights went by magnitude.
   Result<bool> saw_nothing(const std::string& weight);
+  // The numbers whose magnitudes decide, over all layers alike: the weight itself, or its Taylor
+  // importance. Not of scores that compare within a layer only.
+  const Tensor& global_scores(const std::string& weight) const;
   // A text for what prune() depends on beside graph and count.
   const std::string& key() const { return key_; }
 
@@ -75,9 +81,10 @@ class Pruner {
   ThreadPool pool_;
   std::string key_;
   std::map<std::string, WeightLayer> layers_;
-  std::optional<InputSource> inputs_;   // none for kMagnitude
-  std::string factorised_;              // the weight that factors_ are of
-  std::vector<InverseFactor> factors_;  // one a group
+  std::map<std::string, Tensor> importance_;  // for kTaylor
+  std::optional<InputSource> inputs_;         // where the score reads inputs
+  std::string factorised_;                    // the weight that factors_ are of
+  std::vector<InverseFactor> factors_;        // one a group
 };
 
 }  // namespace pare

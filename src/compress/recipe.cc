@@ -332,7 +332,7 @@ bool needs_images(const Recipe& recipe) {
 
 bool needs_trainer(const Recipe& recipe) {
   return std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const RecipeStep& step) {
-    return find_method(step.method)->needs_trainer;
+    return find_method(step.method)->needs_trainer(step);
   });
 }
 

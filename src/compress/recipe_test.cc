@@ -171,6 +171,11 @@ TEST(Recipe, KnowsWhatItNeeds) {
   EXPECT_EQ(needs("prune:0.5"), std::pair(true, false));
   EXPECT_EQ(needs("prune:0.5,share=global+int8"), std::pair(true, false));
   EXPECT_EQ(needs("finetune:1"), std::pair(true, true));
+  EXPECT_EQ(needs("prune:0.5,share=uniform,score=taylor"), std::pair(true, true));
+  EXPECT_EQ(needs("shrink:0.5,importance=l1,means=drop"), std::pair(false, false));
+  EXPECT_EQ(needs("shrink:0.5,importance=taylor,means=drop"), std::pair(true, true));
+  EXPECT_EQ(needs("share:4"), std::pair(false, false));
+  EXPECT_EQ(needs("share:4,importance=inputs"), std::pair(true, false));
 }
 
 TEST(Recipe, HelpNamesEveryMethodAndOption) {

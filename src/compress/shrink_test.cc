@@ -407,6 +407,10 @@ class KeepingTrainer : public Trainer {
     }
     return graph;
   }
+  Status gradients(const Graph&, const Dataset&, const GradientOptions&,
+                   const TakeGradients&) override {
+    return internal_error("nobody asks for gradients here");
+  }
   Graph started_from;
   Graph teacher;
   std::map<std::string, Tensor> masks;

@@ -29,9 +29,19 @@ struct FinetuneOptions {
   // here.
   std::function<Result<std::map<std::string, Tensor>>(double progress, const Graph& current)> masks;
   int mask_every_steps = 16;
+  // Initializer name -> uint8 tensor of the weight's shape: those of the same number are trained as
+  // one value, those of 0 stay zero (Han, Mao and Dally 2016, "Deep Compression", section 3.3).
+  std::map<std::string, Tensor> shared;
   // One line of progress for people; may be empty.
   std::function<void(const std::string& line)> progress;
 };
+
+struct GradientOptions {
+  int64_t batch_size = 16;
+  int threads = 0;  // 0: all cores
+};
+// Of one batch, by initializer; they live during the call.
+using TakeGradients = std::function<Status(const std::map<std::string, Tensor>& gradients)>;
 
 class Trainer {
  public:
@@ -40,6 +50,12 @@ class Trainer {
   // Errors: kNumeric when the loss becomes NaN, kCancelled when the user stops.
   virtual Result<Graph> finetune(const Graph& graph, const Dataset& train,
                                  const FinetuneOptions& options) = 0;
+  // The gradients of each batch's mean cross entropy with its labels, batch after batch in the
+  // images' order, of all weights that finetune() would train and the answer depends on; the
+  // network as it answers, without dropout and with its running statistics. Errors as finetune(),
+  // and those of `take`.
+  virtual Status gradients(const Graph& graph, const Dataset& images,
+                           const GradientOptions& options, const TakeGradients& take) = 0;
 };
 
 }  // namespace pare

@@ -18,10 +18,6 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
   std::vector<std::string> otherwise;
   for (RecipeStep step : recipe.steps) {
     const Method& method = *find_method(step.method);
-    if (method.needs_trainer) {
-      otherwise.push_back("without " + step.method);
-      continue;
-    }
     const auto share = step.options.find("share");
     if (share != step.options.end() && step.word("share") == "sensitivity") {
       share->second = std::string("uniform");
@@ -32,6 +28,17 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
     if (score != step.options.end() && step.word("score") != "magnitude") {
       score->second = std::string("magnitude");
       otherwise.push_back("by magnitude");
+    }
+    // How many units of which group go is what a trial is about; this is near enough without a
+    // trainer.
+    const auto importance = step.options.find("importance");
+    if (importance != step.options.end() && step.word("importance") == "taylor") {
+      importance->second = std::string("variance");
+      otherwise.push_back("by variance");
+    }
+    if (method.needs_trainer(step)) {
+      otherwise.push_back("without " + step.method);
+      continue;
     }
     const auto weights = step.options.find("weights");
     if (weights != step.options.end() && step.word("weights") == "auto") {

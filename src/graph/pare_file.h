@@ -10,11 +10,12 @@
 //             0a
 //
 // A section is raw (the tensor's bytes), coded: for every chunk of kCodecChunkElements elements its
-// size u32, then the chunks (codec.h); or scaled: axis u32 (0 first, 1 last), channels u32, a scale
-// f32 for each, then the whole numbers of pare_scaled.h as a coded section of int8. Tensors of at
-// most kInlineBytes stand in the manifest. Each section has its XXH3-64 there. Numbers are
-// little-endian. What a file was written from, it gives back bit for bit; writing the same graph
-// twice gives the same file.
+// size u32, then the chunks (codec.h); scaled: axis u32 (0 first, 1 last), channels u32, a scale
+// f32 for each, then the whole numbers of pare_scaled.h as a coded section of int8; or with a
+// palette: count u32, that many elements, then the indices of pare_palette.h as a coded section of
+// uint8. Tensors of at most kInlineBytes stand in the manifest. Each section has its XXH3-64 there.
+// Numbers are little-endian. What a file was written from, it gives back bit for bit; writing the
+// same graph twice gives the same file.
 //
 // A reader trusts nothing: everything is checked before it is used, and memory for decoded tensors
 // is taken only up to PareReadOptions::max_decoded_bytes. Files of every released version stay

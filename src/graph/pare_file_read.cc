@@ -15,6 +15,7 @@
 #include "graph/pare_file.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_palette.h"
 #include "graph/pare_scaled.h"
 
 namespace pare {
@@ -76,8 +77,8 @@ Result<PareManifest> unpack_manifest(View file, const PareFooter& footer) {
   return read_manifest(manifest);
 }
 
-// One chunk to decode. Of a scaled tensor it holds whole numbers, which become `count` floats from
-// element `first` of `size` on.
+// One chunk to decode, elements `first` … of a tensor of `size`. Of a scaled tensor it holds whole
+// numbers, of one with a palette indices: a byte for each element.
 struct ChunkJob {
   size_t tensor = 0;
   View coded;
@@ -85,14 +86,17 @@ struct ChunkJob {
   std::span<std::byte> out;
   std::span<const float> scales;
   bool last_axis = false;
+  View palette;
   int64_t first = 0;
   int64_t size = 0;
 };
 
 Status run_job(const ChunkJob& job) {
-  if (job.scales.empty()) return decode_chunk(job.coded, job.element_bytes, job.out);
-  std::vector<std::byte> values(job.out.size() / sizeof(float));
+  if (job.scales.empty() && job.palette.empty())
+    return decode_chunk(job.coded, job.element_bytes, job.out);
+  std::vector<std::byte> values(job.out.size() / static_cast<size_t>(job.element_bytes));
   PARE_RETURN_IF_ERROR(decode_chunk(job.coded, 1, values));
+  if (!job.palette.empty()) return restore_palette(values, job.palette, job.element_bytes, job.out);
   restore_scaled(values, job.last_axis, job.scales, job.first, job.size,
                  {reinterpret_cast<float*>(job.out.data()), values.size()});
   return ok_status();
@@ -196,7 +200,8 @@ class PareReader {
     View rest = section(t);
     ChunkJob job = {.tensor = index, .element_bytes = coded_element_bytes(t.type)};
     if (t.storage == PareStorage::kScaled) PARE_RETURN_IF_ERROR(take_scales(t, rest, job));
-    // In a scaled tensor's chunks an element takes one byte, decoded four.
+    if (t.storage == PareStorage::kPalette) PARE_RETURN_IF_ERROR(take_palette(t, rest, job));
+    // A chunk has as many elements whatever one takes in it: of scaled tensors and palettes a byte.
     const int64_t out_bytes = kCodecChunkElements * coded_element_bytes(t.type);
     const int64_t chunks = (total + out_bytes - 1) / out_bytes;
     if (static_cast<uint64_t>(chunks) > rest.size() / 4) {
@@ -246,6 +251,25 @@ class PareReader {
     job.last_axis = head[0] == 1;
     job.size = element_count(t.shape);
     rest = rest.subspan(sizeof(head) + job.scales.size_bytes());
+    return ok_status();
+  }
+
+  // Reads the head of a section with a palette, whose values are used where they lie.
+  static Status take_palette(const PareTensor& t, View& rest, ChunkJob& job) {
+    uint32_t count = 0;
+    if (!can_have_palette(t.type) || rest.size() < sizeof(count)) {
+      return corrupt(fmt::format("a palette does not go with {} in {} bytes", dtype_name(t.type),
+                                 t.stored_bytes));
+    }
+    std::memcpy(&count, rest.data(), sizeof(count));
+    rest = rest.subspan(sizeof(count));
+    const size_t bytes = size_t{count} * static_cast<size_t>(job.element_bytes);
+    if (count < 1 || count > kMaxPaletteValues || bytes > rest.size()) {
+      return corrupt(fmt::format("a palette of {} values in {} bytes: expected 1 to {} that fit",
+                                 count, t.stored_bytes, kMaxPaletteValues));
+    }
+    job.palette = rest.first(bytes);
+    rest = rest.subspan(bytes);
     return ok_status();
   }
 

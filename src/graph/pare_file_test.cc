@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "graph/codec.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_palette.h"
 #include "graph/pare_scaled.h"
 #include "testing/files.h"
 
@@ -26,6 +28,7 @@ namespace {
 
 using testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
+using View = std::span<const std::byte>;
 
 // Elements of `type` that a formula gives, so that a fixture can be compared with it for ever.
 Tensor formula_tensor(DType type, Shape shape, int zero_in) {
@@ -57,6 +60,20 @@ Tensor scaled_tensor(Shape shape, bool last_axis) {
     const int q = place == 3 ? -127 : static_cast<int>(x >> 25) - 64;
     w[i] = scale > 0 ? scale * static_cast<float>(q) : 0.0F;
     if (place == 5) w[i] = -0.0F;
+  }
+  return t;
+}
+
+// Nine in ten zero, the others one of `values` numbers.
+Tensor shared_tensor(DType type, Shape shape, uint32_t values) {
+  Tensor t(type, std::move(shape));
+  const auto width = static_cast<size_t>(dtype_bits(type) / 8);
+  uint32_t x = 4321;
+  for (int64_t i = 0; i < t.size(); ++i) {
+    x = x * 1664525U + 1013904223U;
+    if ((x >> 16) % 10 != 0) continue;
+    const uint32_t bits = 0x3c003c00U + (x >> 8) % values * 0x00010001U;
+    std::memcpy(t.mutable_data() + static_cast<size_t>(i) * width, &bits, width);
   }
   return t;
 }
@@ -111,6 +128,8 @@ Graph formula_graph() {
   t["unused.empty"] = Tensor(DType::kFloat32, {0, 3});
   t["unused.scaled"] = scaled_tensor({50, 30}, false);
   t["unused.scaled.last"] = scaled_tensor({30, 50}, true);
+  t["unused.shared"] = shared_tensor(DType::kFloat32, {100, 30}, 31);
+  t["unused.shared.half"] = shared_tensor(DType::kFloat16, {3000}, 7);
   t["unused.uint16"] = formula_tensor(DType::kUInt16, {4}, 1);
   t["unused.int16"] = formula_tensor(DType::kInt16, {4}, 1);
   t["unused.uint8"] = formula_tensor(DType::kUInt8, {4}, 1);
@@ -223,6 +242,44 @@ TEST(PareFile, RoundedWeightsTakeAByteEach) {
   graph.initializers["big"] = scaled_tensor({300, 1000}, false);
   const size_t after = written(graph).size();
   EXPECT_LT(after - before, 300'000U);  // 7 bits of 128 values, scales and tables
+  const Result<Graph> back = parsed(written(graph), {.threads = 2});
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  expect_same_tensors(graph, *back);
+}
+
+TEST(PareFile, APaletteHasZeroFirstAndKeepsEveryBit) {
+  const float nan = std::bit_cast<float>(0x7fc12345U);
+  Tensor t = Tensor::from_values<float>({2, 3}, std::vector<float>{1.5F, -0.0F, nan, 0, 1.5F, -2});
+  const std::optional<PaletteTensor> palette = find_palette(t);
+  ASSERT_TRUE(palette.has_value());
+  EXPECT_THAT(palette->indices.values<uint8_t>(), testing::ElementsAre(1, 3, 2, 0, 1, 4));
+  std::vector<std::byte> back(24);
+  const View indices = {palette->indices.data(), 6};
+  ASSERT_TRUE(restore_palette(indices, palette->values, 4, back).ok());
+  EXPECT_EQ(std::memcmp(back.data(), t.data(), 24), 0);
+  const View too_few = View(palette->values).first(16);
+  EXPECT_EQ(restore_palette(indices, too_few, 4, back).message(),
+            "element 5 has value 4 of a palette of 4");
+}
+
+TEST(PareFile, APaletteHasAtMost256Values) {
+  Tensor t(DType::kFloat32, {257});
+  for (size_t i = 0; i < 257; ++i)
+    t.mutable_values<float>()[i] = static_cast<float>(i == 256 ? 0 : i);
+  EXPECT_TRUE(find_palette(t).has_value());
+  t.mutable_values<float>()[256] = -1;
+  EXPECT_FALSE(find_palette(t).has_value());
+  EXPECT_FALSE(find_palette(Tensor(DType::kInt32, {3})).has_value());
+}
+
+// 2^18 elements and more, a tenth of them one of 31 values: 0.47 bits an element for where they
+// are (the entropy of a tenth), 5 / 10 for which.
+TEST(PareFile, SharedWeightsTakeTheirEntropy) {
+  Graph graph = formula_graph();
+  const size_t before = written(graph).size();
+  graph.initializers["big"] = shared_tensor(DType::kFloat32, {300, 1000}, 31);
+  const size_t after = written(graph).size();
+  EXPECT_LT(after - before, static_cast<size_t>(1.05 * 300'000 * (0.469 + 0.4954) / 8));
   const Result<Graph> back = parsed(written(graph), {.threads = 2});
   ASSERT_TRUE(back.ok()) << back.status().message();
   expect_same_tensors(graph, *back);
@@ -384,6 +441,13 @@ TEST(PareFile, SizesAreCheckedBeforeMemoryIsTaken) {
               HasSubstr("50 scales along axis 0 do not fit 30x50"));
   EXPECT_THAT(message_for("unused.scaled", [](PareTensor& t) { t.type = DType::kInt32; }),
               HasSubstr("scaled storage does not go with int32"));
+  EXPECT_THAT(message_for("unused.shared", [](PareTensor& t) { t.type = DType::kInt32; }),
+              HasSubstr("a palette does not go with int32"));
+  EXPECT_THAT(
+      message_for("unused.scaled", [](PareTensor& t) { t.storage = PareStorage::kPalette; }),
+      HasSubstr("a palette of 0 values"));
+  EXPECT_THAT(message_for("unused.shared", [](PareTensor& t) { t.type = DType::kFloat16; }),
+              HasSubstr("chunk"));
 }
 
 TEST(PareFile, AContractOutOfRangeIsRefused) {

@@ -15,6 +15,7 @@
 #include "graph/pare_file.h"
 #include "graph/pare_file_layout.h"
 #include "graph/pare_manifest.h"
+#include "graph/pare_palette.h"
 #include "graph/pare_scaled.h"
 
 namespace pare {
@@ -60,6 +61,20 @@ Bytes encode_scaled(const Tensor& tensor, ThreadPool& pool) {
   section.insert(section.end(), scales.begin(), scales.end());
   const Bytes values = encode_section(scaled->values, pool);
   section.insert(section.end(), values.begin(), values.end());
+  return section;
+}
+
+// The values, then the indices; empty for a tensor of too many values.
+Bytes encode_palette(const Tensor& tensor, ThreadPool& pool) {
+  const std::optional<PaletteTensor> palette = find_palette(tensor);
+  if (!palette.has_value()) return {};
+  const auto count = static_cast<uint32_t>(palette->values.size() /
+                                           static_cast<size_t>(coded_element_bytes(tensor.type())));
+  Bytes section(sizeof(count));
+  std::memcpy(section.data(), &count, sizeof(count));
+  section.insert(section.end(), palette->values.begin(), palette->values.end());
+  const Bytes indices = encode_section(palette->indices, pool);
+  section.insert(section.end(), indices.begin(), indices.end());
   return section;
 }
 
@@ -109,17 +124,19 @@ class PareWriter {
       return ok_status();
     }
     Bytes coded;
+    View section = tensor_bytes(tensor);
     entry.storage = PareStorage::kRaw;
+    const auto keep_smaller = [&](Bytes candidate, PareStorage storage) {
+      if (candidate.empty() || candidate.size() >= section.size()) return;
+      coded = std::move(candidate);
+      section = coded;
+      entry.storage = storage;
+    };
     if (!options_.uncoded) {
-      coded = encode_section(tensor, pool_);
-      if (coded.size() < tensor_bytes(tensor).size()) entry.storage = PareStorage::kCoded;
-      Bytes scaled = encode_scaled(tensor, pool_);
-      if (!scaled.empty() && scaled.size() < coded.size()) {
-        coded = std::move(scaled);
-        entry.storage = PareStorage::kScaled;
-      }
+      keep_smaller(encode_section(tensor, pool_), PareStorage::kCoded);
+      keep_smaller(encode_scaled(tensor, pool_), PareStorage::kScaled);
+      keep_smaller(encode_palette(tensor, pool_), PareStorage::kPalette);
     }
-    const View section = entry.storage == PareStorage::kRaw ? tensor_bytes(tensor) : View(coded);
     PARE_RETURN_IF_ERROR(align());
     entry.offset = at_;
     entry.stored_bytes = section.size();

@@ -341,7 +341,7 @@ PareTensor read_entry(ManifestReader& r) {
   t.type = read_type(r);
   t.shape = r.integers();
   const uint8_t storage = r.u8();
-  if (storage > static_cast<uint8_t>(PareStorage::kScaled)) {
+  if (storage > static_cast<uint8_t>(PareStorage::kPalette)) {
     r.fail(fmt::format("tensor '{}': unknown storage {}", t.name, storage));
     return t;
   }

@@ -11,8 +11,8 @@
 //   contract  list of attributes named after InputContract's fields
 //   metadata  list of pairs of strings
 //   entry of the list of tensors
-//             name, type, shape, storage u8; 0 inline: its bytes; 1 raw, 2 coded, 3 scaled:
-//             offset u64, stored bytes u64, XXH3-64 u64
+//             name, type, shape, storage u8; 0 inline: its bytes; 1 raw, 2 coded, 3 scaled,
+//             4 palette: offset u64, stored bytes u64, XXH3-64 u64
 #ifndef PARE_GRAPH_PARE_MANIFEST_H_
 #define PARE_GRAPH_PARE_MANIFEST_H_
 
@@ -32,7 +32,7 @@ namespace pare {
 // below this.
 inline constexpr int64_t kInlineBytes = 256;
 
-enum class PareStorage : uint8_t { kInline, kRaw, kCoded, kScaled };
+enum class PareStorage : uint8_t { kInline, kRaw, kCoded, kScaled, kPalette };
 
 struct PareTensor {
   std::string name;

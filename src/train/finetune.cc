@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "train/gradients.h"
 #include "train/train.h"
 
 namespace pare {
@@ -46,6 +47,7 @@ class TorchTrainer : public Trainer {
     run.stop = options_.stop;
     run.masks = options.masks;
     run.mask_every_steps = options.mask_every_steps;
+    run.shared = options.shared;
     run.keep_form = true;
     if (options.progress) {
       run.events.epoch = [&options](const EpochReport& e) {
@@ -55,6 +57,11 @@ class TorchTrainer : public Trainer {
     }
     PARE_ASSIGN_OR_RETURN(TrainResult result, train(run));
     return std::move(result.graph);
+  }
+
+  Status gradients(const Graph& graph, const Dataset& images, const GradientOptions& options,
+                   const TakeGradients& take) override {
+    return label_gradients(graph, images, options, options_, take);
   }
 
  private:

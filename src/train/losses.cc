@@ -1,5 +1,7 @@
 #include "train/losses.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace pare {
@@ -64,6 +66,13 @@ at::Tensor model_scores(const at::Tensor& output, const InputContract& contract)
   const at::Tensor scores = output.to(at::kFloat).reshape({output.size(0), -1});
   return contract.outputs_probabilities ? at::log(at::clamp_min(scores, kLeastProbability))
                                         : scores;
+}
+
+Status check_classes(const at::Tensor& scores, const Dataset& data) {
+  const auto classes = static_cast<int64_t>(data.classes().size());
+  if (scores.dim() == 2 && scores.size(1) == classes) return ok_status();
+  return invalid_argument(fmt::format("the model has {} classes, the data ({}) {}", scores.size(-1),
+                                      data.description(), classes));
 }
 
 at::Tensor label_loss(const at::Tensor& scores, const TorchBatch& batch, double smoothing) {

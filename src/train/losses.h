@@ -12,6 +12,7 @@
 
 #include "pare/status.h"
 
+#include "data/dataset.h"
 #include "data/loader.h"
 #include "graph/graph.h"
 #include "train/torch.h"
@@ -32,6 +33,9 @@ TorchBatch to_torch_batch(Batch& batch, const ImageShape& shape, at::Device devi
 at::Tensor model_input(const at::Tensor& pixels, const Graph& graph);
 // The model's output as scores whose softmax are its probabilities, [N, classes].
 at::Tensor model_scores(const at::Tensor& output, const InputContract& contract);
+
+// Whether they have a column for each of the data's classes.
+Status check_classes(const at::Tensor& scores, const Dataset& data);
 
 at::Tensor label_loss(const at::Tensor& scores, const TorchBatch& batch, double smoothing);
 at::Tensor teacher_loss(const at::Tensor& scores, const at::Tensor& teacher_scores,

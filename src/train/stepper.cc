@@ -22,13 +22,6 @@ Result<std::unique_ptr<TorchExecutor>> make_executor(const Graph& graph, at::Dev
   return std::make_unique<TorchExecutor>(std::move(executor).value());
 }
 
-Status check_classes(const at::Tensor& scores, const Dataset& data) {
-  const auto classes = static_cast<int64_t>(data.classes().size());
-  if (scores.dim() == 2 && scores.size(1) == classes) return ok_status();
-  return invalid_argument(fmt::format("the model has {} classes, the data ({}) {}", scores.size(-1),
-                                      data.description(), classes));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Stepper>> Stepper::create(const Graph& graph, const Graph* teacher,
@@ -174,6 +167,7 @@ Status Stepper::update(int64_t step, double lr) {
   if (recipe_.train.clip_norm > 0) optimiser_->clip(recipe_.train.clip_norm);
   optimiser_->step(lr);
   apply_masks();
+  apply_shared();
   if (average_ != nullptr) WeightAverage(*network_, *average_, recipe_.ema.decay).update(step);
   return ok_status();
 }
@@ -221,6 +215,20 @@ Status Stepper::set_masks(const std::map<std::string, Tensor>& masks) {
   }
   apply_masks();
   return ok_status();
+}
+
+Status Stepper::set_shared(const std::map<std::string, Tensor>& shared) {
+  if (gpu_ != nullptr && !shared.empty())
+    return internal_error("shared values in steps of our own part of a GPU");
+  PARE_RETURN_IF_ERROR(shared_.set(shared, *network_));
+  apply_shared();
+  return ok_status();
+}
+
+void Stepper::apply_shared() {
+  if (shared_.empty()) return;
+  shared_.apply(*network_);
+  if (average_ != nullptr) shared_.apply(*average_);
 }
 
 void Stepper::apply_masks() {

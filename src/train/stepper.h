@@ -22,6 +22,7 @@
 #include "train/ranks.h"
 #include "train/recipe.h"
 #include "train/resident_images.h"
+#include "train/shared_weights.h"
 #include "train/torch.h"
 
 namespace pare {
@@ -72,6 +73,8 @@ class Stepper {
 
   // Initializer name -> uint8 tensor; where it is 0 the weight is 0 from now on.
   Status set_masks(const std::map<std::string, Tensor>& masks);
+  // As FinetuneOptions::shared, from now on; not with our own part of a GPU.
+  Status set_shared(const std::map<std::string, Tensor>& shared);
 
   // Accuracy of the network that the run would give now: the averaged one if there is an average.
   // kCancelled once `stop` is set; it may be null.
@@ -102,6 +105,7 @@ class Stepper {
   Stepper(TrainRecipe recipe, at::Device device, bool own_part, Ranks* ranks);
   std::map<std::string, at::Tensor> live_tensors() const;
   void apply_masks();
+  void apply_shared();
   void set_up_gpu();
   Status accumulate_on_cpu(Batch& batch, const ImageShape& shape, int64_t group);
   Result<at::Tensor> batch_loss(const TorchBatch& images);
@@ -117,6 +121,7 @@ class Stepper {
   std::unique_ptr<TorchExecutor> teacher_;
   std::unique_ptr<Optimiser> optimiser_;
   std::map<std::string, at::Tensor> masks_;
+  SharedWeights shared_;
   LossSum losses_;
 
   Ranks* ranks_;

@@ -113,7 +113,8 @@ Status Loop::prepare(const Graph& graph, int threads, const std::string& device_
                share_of(ranks_).count};
   PARE_RETURN_IF_ERROR(agree());
   PARE_ASSIGN_OR_RETURN(stepper_, Stepper::create(graph, run_.teacher, run_.recipe, device_,
-                                                  /*own_part=*/true, ranks_));
+                                                  /*own_part=*/run_.shared.empty(), ranks_));
+  PARE_RETURN_IF_ERROR(stepper_->set_shared(run_.shared));
   PARE_RETURN_IF_ERROR(open_folder());
   device_note_ = device_note;
   if (run_.resume) {

@@ -92,6 +92,8 @@ struct TrainRun {
   // As FinetuneOptions::masks.
   std::function<Result<std::map<std::string, Tensor>>(double progress, const Graph& current)> masks;
   int mask_every_steps = 16;
+  // As FinetuneOptions::shared. On a GPU LibTorch's operators then make the steps.
+  std::map<std::string, Tensor> shared;
   // The result keeps the graph's nodes and names: nothing is folded or left out.
   bool keep_form = false;
 };

@@ -359,5 +359,66 @@ TEST(Finetune, KeepsNamesAndHoldsMasks) {
   EXPECT_NE(weights_hash(*result), weights_hash(trained));
 }
 
+// Every third weight stays zero, the others share two values.
+TEST(Finetune, SharedValuesAreTrainedAsOne) {
+  Graph graph = tiny_graph();
+  Tensor index(DType::kUInt8, {4, 96});
+  const auto weights = graph.initializers["dense.weight"].mutable_values<float>();
+  for (size_t i = 0; i < 384; ++i) {
+    index.mutable_values<uint8_t>()[i] = static_cast<uint8_t>(i % 3);
+    weights[i] = i % 3 == 0 ? 0.0F : i % 3 == 1 ? -0.05F : 0.05F;
+  }
+  const auto images = tiny_images(480, 11);
+  FinetuneOptions options;
+  options.epochs = 1;
+  options.batch_size = 32;
+  options.threads = 1;
+  options.shared = {{"dense.weight", index}};
+  const auto result = make_torch_trainer()->finetune(graph, *images, options);
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  const auto trained = result->initializers.at("dense.weight").values<float>();
+  for (size_t i = 0; i < 384; ++i) EXPECT_EQ(trained[i], i % 3 == 0 ? 0.0F : trained[i % 3]) << i;
+  EXPECT_NE(trained[1], -0.05F);
+  EXPECT_NE(trained[1], trained[2]);
+}
+
+// One step of plain descent by hand: each value moves by the mean of its weights' gradients.
+TEST(Finetune, ASharedValueMovesByTheMeanOfItsGradients) {
+  const auto images = tiny_images(32, 11);
+  Tensor index(DType::kUInt8, {4, 96});
+  for (size_t i = 0; i < 384; ++i)
+    index.mutable_values<uint8_t>()[i] = static_cast<uint8_t>(1 + i / 200);
+  Graph graph = tiny_graph();
+  for (size_t i = 0; i < 384; ++i)
+    graph.initializers["dense.weight"].mutable_values<float>()[i] = i < 200 ? -0.02F : 0.03F;
+  FinetuneOptions options;
+  options.epochs = 1;
+  options.batch_size = 32;
+  options.threads = 1;
+  const auto freely = make_torch_trainer()->finetune(graph, *images, options);
+  options.shared = {{"dense.weight", index}};
+  const auto shared = make_torch_trainer()->finetune(graph, *images, options);
+  ASSERT_TRUE(freely.ok() && shared.ok());
+  const auto free_weights = freely->initializers.at("dense.weight").values<float>();
+  const auto shared_weights = shared->initializers.at("dense.weight").values<float>();
+  for (const std::pair<int, int>& values : {std::pair{0, 200}, std::pair{200, 384}}) {
+    const auto [from, to] = values;
+    double sum = 0;
+    for (int i = from; i < to; ++i) sum += free_weights[static_cast<size_t>(i)];
+    EXPECT_NEAR(shared_weights[static_cast<size_t>(from)], sum / (to - from), 1e-7);
+  }
+}
+
+TEST(Finetune, SharedValuesOfAnotherShapeAreAnError) {
+  const auto images = tiny_images(48, 11);
+  FinetuneOptions options;
+  options.shared = {{"dense.weight", Tensor(DType::kUInt8, {96, 4})}};
+  EXPECT_THAT(make_torch_trainer()->finetune(tiny_graph(), *images, options).status().message(),
+              HasSubstr("shared values for 'dense.weight' have shape 96x4, not the weight's"));
+  options.shared = {{"dense", Tensor(DType::kUInt8, {4, 96})}};
+  EXPECT_THAT(make_torch_trainer()->finetune(tiny_graph(), *images, options).status().message(),
+              HasSubstr("shared values for 'dense', which is no trained weight"));
+}
+
 }  // namespace
 }  // namespace pare

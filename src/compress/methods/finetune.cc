@@ -5,8 +5,9 @@
 //   s_l(p) = s_l · (1 - (1 - p / ramp)³)    for progress p < ramp, then stays at s_l
 // with the smallest magnitudes of the moment going. s_l is what `prune` gave the layer. Layers that
 // were pruned in a pattern, or by more than magnitude, start from their pruned weights and keep
-// their masks. A second `finetune` goes on from the first one's weights and keeps all masks.
-// Distillation is Hinton, Vinyals and Dean 2015.
+// their masks. A second `finetune` goes on from the first one's weights and keeps all masks. After
+// `share` the values that weights share are trained, not the weights (Han, Mao and Dally 2016,
+// "Deep Compression", section 3.3). Distillation is Hinton, Vinyals and Dean 2015.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -84,6 +85,7 @@ Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, Compres
   options.distill_weight = step.number("distill");
   options.distill_temperature = step.number("temperature");
   options.progress = context.progress;
+  options.shared = context.shared;
   if (pruned)
     options.masks = [&schedule](double progress, const Graph& current) {
       return schedule.masks(progress, current);
@@ -102,10 +104,11 @@ Result<Graph> apply_finetune(const Graph& graph, const RecipeStep& step, Compres
     context.unpruned = {};
   }
   context.report->summary =
-      fmt::format("{} epochs on {}{}", options.epochs, context.train->description(),
+      fmt::format("{} epochs on {}{}{}", options.epochs, context.train->description(),
                   gradual  ? ", pruned gradually"
                   : pruned ? ", pruned weights kept zero"
-                           : "");
+                           : "",
+                  context.shared.empty() ? "" : ", shared values kept equal");
   return result;
 }
 
@@ -135,7 +138,7 @@ Method make_finetune_method() {
       {"distill", Kind::kNumber, "0.9", 0, 1, {}, "share of the loss that is the teacher's"},
       {"temperature", Kind::kNumber, "4", 0.01, 100, {}, "of the teacher's answers"},
   };
-  method.needs_trainer = true;
+  method.needs_trainer = [](const RecipeStep&) { return true; };
   method.needs_images = [](const RecipeStep&) { return true; };
   method.apply = apply_finetune;
   return method;

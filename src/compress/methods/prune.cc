@@ -71,7 +71,7 @@ Result<Plan> prunable(const Graph& graph, const RecipeStep& step, RecipeStepRepo
 
 Status check_prune(const RecipeStep& step) {
   const std::string& score = step.word("score");
-  if (step.word("share") == "global" && score != "magnitude")
+  if (step.word("share") == "global" && reads_inputs(prune_score_from_word(score)))
     return invalid_argument(
         fmt::format("share=global has one threshold for all layers, and score={} compares "
                     "weights within a layer only; use share=sensitivity or uniform",
@@ -112,9 +112,12 @@ Result<std::vector<int64_t>> counts_for(const Graph& graph, const Plan& plan,
   const std::string& share = step.word("share");
   if (share == "sensitivity" && !is_fixed(step))
     return by_sensitivity(graph, plan, sparsity, pruner, context);
-  if (share == "global" && !is_fixed(step))
-    return allocate_globally(plan.tensors,
-                             std::llround(sparsity * static_cast<double>(plan.total)));
+  if (share == "global" && !is_fixed(step)) {
+    std::vector<const Tensor*> scores;
+    scores.reserve(plan.weights.size());
+    for (const std::string& weight : plan.weights) scores.push_back(&pruner.global_scores(weight));
+    return allocate_globally(scores, std::llround(sparsity * static_cast<double>(plan.total)));
+  }
   const Pattern pattern = pattern_from_word(step.word("pattern"));
   std::vector<int64_t> counts;
   for (const Tensor* tensor : plan.tensors)
@@ -163,7 +166,7 @@ Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressCo
   const bool gradual = score == PruneScore::kMagnitude && pattern.kind == Pattern::Kind::kNone;
   Graph result = graph;
   std::unique_ptr<Pruner> behind_pruned;
-  if (score != PruneScore::kMagnitude && step.word("inputs") == "pruned") {
+  if (reads_inputs(score) && step.word("inputs") == "pruned") {
     PARE_ASSIGN_OR_RETURN(behind_pruned,
                           Pruner::create(result, plan.layers, score, pattern, context, true));
   }
@@ -206,7 +209,9 @@ Method make_prune_method() {
   method.source =
       "Han, Pool, Tran and Dally 2015, 'Learning both Weights and Connections'; Sun et al. 2023, "
       "'A Simple and Effective Pruning Approach for Large Language Models' (Wanda); Frantar and "
-      "Alistarh 2023, 'SparseGPT'";
+      "Alistarh 2023, 'SparseGPT'; Molchanov et al. 2019, 'Importance Estimation for Neural "
+      "Network "
+      "Pruning' (taylor)";
   method.stage = Stage::kFloat;
   method.argument = "sparsity";
   method.options = {
@@ -223,7 +228,7 @@ Method make_prune_method() {
        "magnitude",
        0,
        0,
-       {"magnitude", "wanda", "sparsegpt"},
+       {"magnitude", "taylor", "wanda", "sparsegpt"},
        "which weights of a layer go; sparsegpt also changes those that stay"},
       {"inputs",
        Kind::kChoice,
@@ -247,6 +252,7 @@ Method make_prune_method() {
     return step.word("score") != "magnitude" ||
            (step.word("share") == "sensitivity" && !is_fixed(step));
   };
+  method.needs_trainer = [](const RecipeStep& step) { return step.word("score") == "taylor"; };
   method.check = check_prune;
   method.apply = apply_prune;
   return method;

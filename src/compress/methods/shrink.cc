@@ -16,6 +16,7 @@
 #include "compress/calibrate.h"
 #include "compress/layers.h"
 #include "compress/method.h"
+#include "compress/taylor.h"
 #include "compress/unit_readers.h"
 #include "graph/cost.h"
 
@@ -23,7 +24,8 @@ namespace pare {
 namespace {
 
 bool looks_at_images(const RecipeStep& step) {
-  return step.word("importance") == "variance" || step.word("means") == "bias";
+  return step.word("importance") == "variance" || step.word("importance") == "taylor" ||
+         step.word("means") == "bias";
 }
 
 bool makes(const UnitGroup& group, const WeightLayer& layer) {
@@ -74,6 +76,17 @@ Result<std::map<std::string, Moments>> moments_for(const Graph& graph, const Cou
   for (const UnitReader& reader : readers) layers.push_back(reader.layer);
   PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
   return measure_input_moments(graph, layers, *images.calibration, context);
+}
+
+Result<std::vector<double>> damage_of(const Graph& graph, const Couplings& couplings,
+                                      const RecipeStep& step,
+                                      const std::map<std::string, Moments>& moments,
+                                      const CompressContext& context) {
+  const std::string& importance = step.word("importance");
+  if (importance != "taylor")
+    return unit_damage(graph, couplings, importance_from_word(importance), moments);
+  PARE_ASSIGN_OR_RETURN(const DrawnImages images, draw_images(context));
+  return unit_importance(graph, couplings, *images.calibration, context);
 }
 
 struct LayerFigures {
@@ -177,9 +190,8 @@ Result<Graph> apply_shrink(const Graph& graph, const RecipeStep& step, CompressC
   if (looks_at_images(step)) {
     PARE_ASSIGN_OR_RETURN(moments, moments_for(graph, couplings, context));
   }
-  PARE_ASSIGN_OR_RETURN(
-      const std::vector<double> damage,
-      unit_damage(graph, couplings, importance_from_word(step.word("importance")), moments));
+  PARE_ASSIGN_OR_RETURN(const std::vector<double> damage,
+                        damage_of(graph, couplings, step, moments, context));
   PARE_RETURN_IF_ERROR(check_known(couplings, damage));
   const Choice choice = groups_that_may_go(graph, couplings, step);
   PARE_ASSIGN_OR_RETURN(const std::vector<bool> removed,
@@ -205,7 +217,8 @@ Method make_shrink_method() {
       "removes channels, dense units, attention heads and MLP columns: a smaller dense model";
   method.source =
       "Fang et al. 2023, 'DepGraph: Towards Any Structural Pruning'; Li et al. 2017, 'Pruning "
-      "Filters for Efficient ConvNets'";
+      "Filters for Efficient ConvNets'; Molchanov et al. 2019, 'Importance Estimation for Neural "
+      "Network Pruning' (taylor)";
   method.stage = Stage::kFloat;
   method.argument = "macs";
   method.options = {
@@ -217,8 +230,9 @@ Method make_shrink_method() {
        "variance",
        0,
        0,
-       {"variance", "l2", "l1", "bn"},
-       "what a unit counts: its variance on images, its weights, or its batch norm's scale"},
+       {"variance", "taylor", "l2", "l1", "bn"},
+       "what a unit counts: its variance on images, its gradients, its weights, or its batch "
+       "norm's scale"},
       {"multiple", Kind::kInteger, "8", 1, 256, {}, "widths that are left are multiples of it"},
       {"most", Kind::kNumber, "0.9", 0, 1, {}, "largest share of a group's units that may go"},
       {"normalised",
@@ -238,6 +252,7 @@ Method make_shrink_method() {
       {"skip", Kind::kNames, "", 0, 0, {}, "layers whose outputs stay"},
   };
   method.needs_images = looks_at_images;
+  method.needs_trainer = [](const RecipeStep& step) { return step.word("importance") == "taylor"; };
   method.apply = apply_shrink;
   return method;
 }

@@ -1,0 +1,51 @@
+#include "train/shared_weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "train/tensors.h"
+
+namespace pare {
+
+Status SharedWeights::set(const std::map<std::string, Tensor>& shared,
+                          const TorchExecutor& network) {
+  const auto& parameters = network.parameters();
+  for (const auto& [name, index] : shared) {
+    const auto it = std::find_if(parameters.begin(), parameters.end(),
+                                 [&name = name](const auto& p) { return p.name == name; });
+    if (it == parameters.end())
+      return invalid_argument(
+          fmt::format("shared values for '{}', which is no trained weight", name));
+    PARE_ASSIGN_OR_RETURN(const at::Tensor torch_index, to_torch(index));
+    if (torch_index.sizes() != it->value.sizes())
+      return invalid_argument(fmt::format("shared values for '{}' have shape {}, not the weight's",
+                                          name, shape_string(index.shape())));
+    const at::Tensor flat = torch_index.reshape({-1}).to(at::kLong);
+    Weight weight;
+    weight.where = at::nonzero(flat).reshape({-1});
+    weight.value = flat.index_select(0, weight.where) - 1;
+    weight.sizes = at::bincount(weight.value).clamp_min(1).to(at::kDouble);
+    const at::Device device = it->value.device();
+    weights_[name] = {weight.where.to(device), weight.value.to(device), weight.sizes.to(device)};
+  }
+  return ok_status();
+}
+
+void SharedWeights::apply(TorchExecutor& network) const {
+  const at::NoGradGuard no_grad;
+  for (const TorchExecutor::Named& p : network.parameters()) {
+    const auto it = weights_.find(p.name);
+    if (it == weights_.end()) continue;
+    const Weight& w = it->second;
+    const at::Tensor flat = p.value.reshape({-1});
+    const at::Tensor kept = flat.index_select(0, w.where).to(at::kDouble);
+    const at::Tensor means = at::zeros_like(w.sizes).index_add_(0, w.value, kept).div_(w.sizes);
+    at::Tensor result = at::zeros_like(flat);
+    result.index_copy_(0, w.where, means.to(flat.scalar_type()).index_select(0, w.value));
+    p.value.copy_(result.view(p.value.sizes()));
+  }
+  network.refresh_copies();
+}
+
+}  // namespace pare
