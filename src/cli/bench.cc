@@ -301,7 +301,7 @@ Command make_bench_command() {
         app.add_option("--engines", o->engines, "The peers that --peers means, one or several")
             ->delimiter(',')
             ->needs(peers)
-            ->check(CLI::IsMember(PeerOptions().engines));
+            ->check(one_of(PeerOptions().engines));
         app.add_flag("--json", o->json, "Print an array with an object for each measurement");
         app.add_option("--records", o->records, "File of records to append to");
         return [o] { return run(*o); };

@@ -123,7 +123,8 @@ Status run(const CompressArguments& o) {
   PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(o.recipe));
   if (needs_trainer(recipe)) {
     const Status here = hand_over_training();
-    if (!here.ok()) return here.with_context("recipe '" + recipe_string(recipe) + "' trains");
+    if (!here.ok())
+      return here.with_context("recipe '" + recipe_string(recipe) + "' needs the trainer");
   }
   PARE_RETURN_IF_ERROR(check_model_output(o.output));
   if (needs_images(recipe)) PARE_RETURN_IF_ERROR(check_dataset_path(o.data));
@@ -143,7 +144,10 @@ Status run(const CompressArguments& o) {
     context.train = *std::move(images);
   }
   std::unique_ptr<Trainer> trainer;
-  if (needs_trainer(recipe)) trainer = make_trainer(o.device, take_stop_signals());
+  if (needs_trainer(recipe)) {
+    context.stop = take_stop_signals();
+    trainer = make_trainer(o.device, context.stop);
+  }
   context.trainer = trainer.get();
   context.calibration_images = o.calibration_images;
   context.threads = o.threads;
@@ -204,7 +208,7 @@ std::function<Status()> set_up_compress(CLI::App& app) {
                "Do not try and time beforehand how much faster the result will be");
   if (can_train()) {
     app.add_option("--device", o->device, "Where fine-tuning runs: cpu, cuda or auto")
-        ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+        ->check(one_of({"cpu", "cuda", "auto"}))
         ->capture_default_str();
   }
   app.footer(fmt::format("Methods and their options (default):\n{}\nExamples:\n{}", recipe_help(),

@@ -209,7 +209,7 @@ Command make_diff_command() {
             app.add_option("--engine", o->engine,
                            "The second runs in another engine, onnxruntime or openvino "
                            "(peers/setup installs them)")
-                ->check(CLI::IsMember(engines_that_show_values()));
+                ->check(one_of(engines_that_show_values()));
             add_threads_flag(app, o->session);
             add_session_flags(app, o->session);
             app.add_flag("--json", o->json, "Print an object");

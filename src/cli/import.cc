@@ -122,7 +122,7 @@ Status run(ImportArguments o, const CLI::App& app) {
 
 void add_contract_options(CLI::App& app, ImportArguments& o) {
   app.add_option("--layout", o.layout, "What the ONNX file's input is: nchw or nhwc")
-      ->check(CLI::IsMember({"nchw", "nhwc"}))
+      ->check(one_of({"nchw", "nhwc"}))
       ->capture_default_str();
   app.add_flag("--bgr", o.contract.bgr, "Its channels are blue, green, red");
   app.add_option("--scale", o.scale, "Factor for pixels of 0 to 255 (1/255 unless given)")

@@ -16,15 +16,15 @@ void add_session_flags(CLI::App& app, SessionOptions& options) {
   app.add_option("--precision", options.precision,
                  "Storage of float layers: float32, bfloat16 or float16; tf32, on a GPU: float32 "
                  "whose products are rounded to TF32")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "tf32"}))
+      ->check(one_of({"float32", "bfloat16", "float16", "tf32"}))
       ->capture_default_str();
   app.add_option("--device", options.device,
                  "Where it runs: cpu, cuda, or auto (cuda where there is one)")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->check(one_of({"cpu", "cuda", "auto"}))
       ->capture_default_str();
   app.add_option("--cpu-level", options.cpu_level,
                  "Highest instruction set: baseline, avx2, avx_vnni, avx512, avx512_vnni, "
-                 "avx512_bf16, amx; the processor's own without it");
+                 "avx512_vbmi, avx512_bf16, amx; the processor's own without it");
 }
 
 void add_threads_flag(CLI::App& app, SessionOptions& options) {

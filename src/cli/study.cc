@@ -10,11 +10,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/build_info.h"
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
 #include "cli/json_output.h"
+#include "cli/program_identity.h"
 #include "cli/progress_line.h"
 #include "cli/stop_signal.h"
 #include "cli/study_jobs.h"
@@ -60,14 +60,6 @@ class StudyProgress {
   ProgressLine line_{stderr_is_terminal(), ProgressLine::Elsewhere::kPlainLines};
   std::string label_;
 };
-
-// A commit names a program, except where the tree had changes: then its bytes do.
-Result<std::string> program_identity() {
-  const std::string commit = build_commit();
-  if (commit != "unknown" && commit.find('+') == std::string::npos) return commit;
-  PARE_ASSIGN_OR_RETURN(const std::string hash, hash_file("/proc/self/exe"));
-  return commit + " " + hash;
-}
 
 OrderedJson steps_json(const StudyResult& result) {
   OrderedJson steps = OrderedJson::array();

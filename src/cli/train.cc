@@ -331,7 +331,7 @@ std::function<Status()> set_up(CLI::App& app) {
   app.add_option("--threads", o->threads, "Threads; 0: all cores")->check(whole_number(0, 1024));
   app.add_option("--device", o->device,
                  "Where it runs: cpu, cuda, or auto: a GPU where there is one")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+      ->check(one_of({"cpu", "cuda", "auto"}));
   app.add_flag("--strict", o->strict, "A broken image stops the run");
   app.add_flag("--json", o->json, "Print the result as JSON");
   return [o] { return run_training(*o); };

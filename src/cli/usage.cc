@@ -1,6 +1,7 @@
 #include "cli/usage.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -66,6 +67,19 @@ CLI::Validator whole_number(int64_t low, int64_t high) {
 CLI::Validator number(double low, double high) {
   const bool bounded = std::isfinite(low) && std::isfinite(high);
   return in_range(low, high, bounded ? fmt::format("{} to {}", low, high) : "", "a number");
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  const std::vector<std::string> all_but_last(words.begin(), words.end() - 1);
+  const std::string list =
+      words.size() == 1 ? words[0]
+                        : fmt::format("{} or {}", fmt::join(all_but_last, ", "), words.back());
+  const std::string shown = fmt::format("{{{}}}", fmt::join(words, ","));
+  const auto check = [=](const std::string& text) {
+    if (std::ranges::find(words, text) != words.end()) return std::string();
+    return fmt::format("expected {}, found '{}'{}", list, text, meant(text, words));
+  };
+  return {check, shown};
 }
 
 std::string usage_line(const CLI::App& app, const CLI::ParseError& error) {

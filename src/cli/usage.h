@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace pare {
 
@@ -18,6 +19,8 @@ std::string usage_line(const CLI::App& app, const CLI::ParseError& error);
 CLI::Validator whole_number(int64_t low, int64_t high);
 // Without bounds any number, but nan.
 CLI::Validator number(double low = -HUGE_VAL, double high = HUGE_VAL);
+// "--device: expected cpu, cuda or auto, found 'gpu'; did you mean cpu?"
+CLI::Validator one_of(std::vector<std::string> words);
 
 }  // namespace pare
 

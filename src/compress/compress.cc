@@ -20,8 +20,9 @@ Status check_context(const Recipe& recipe, const CompressContext& context) {
       return invalid_argument(
           fmt::format("step '{}' looks at training images, and there are none", step_string(step)));
     if (method.needs_trainer(step) && context.trainer == nullptr)
-      return unsupported(fmt::format("step '{}' trains, and this build of pare has no training",
-                                     step_string(step)));
+      return unsupported(
+          fmt::format("step '{}' needs the trainer, and this build of pare has no training",
+                      step_string(step)));
   }
   return ok_status();
 }
@@ -52,13 +53,13 @@ Result<Compressed> compress(const Graph& graph, const Recipe& recipe, CompressCo
   PARE_ASSIGN_OR_RETURN(result.graph, prepare_for_compression(graph));
   context.original = result.graph;
   for (const RecipeStep& step : recipe.steps) {
+    PARE_RETURN_IF_ERROR(context.check_stop());
     RecipeStepReport& report = result.steps.emplace_back();
-    report.step = step_string(step);
+    report.step = step.shown.empty() ? step_string(step) : step.shown;
     context.report = &report;
     context.say(report.step);
     const auto start = std::chrono::steady_clock::now();
-    // What share left holds while weights are trained, and no longer.
-    if (step.method != "finetune") context.shared.clear();
+    if (!find_method(step.method)->keeps_shared) context.shared.clear();
     Result<Graph> next = find_method(step.method)->apply(result.graph, step, context);
     if (!next.ok()) return next.status().with_context(fmt::format("step '{}'", report.step));
     result.graph = *std::move(next);

@@ -201,6 +201,16 @@ TEST(Compress, MeasuredSensitivitiesAreKept) {
   EXPECT_EQ(said, 24);
 }
 
+TEST(Compress, AStopEndsItBetweenLayers) {
+  CompressContext context = toy::context();
+  std::atomic<bool> stop = false;
+  int said = 0;
+  context.stop = &stop;
+  context.progress = [&](const std::string&) { stop = ++said == 5; };
+  EXPECT_EQ(refusal(toy::net(), "prune:0.5", context).code(), StatusCode::kCancelled);
+  EXPECT_LT(said, 15);  // of 24 that the whole pruning says
+}
+
 TEST(Compress, RefusesWhatCannotBe) {
   const Graph graph = toy::net();
   CompressContext none;
@@ -209,7 +219,7 @@ TEST(Compress, RefusesWhatCannotBe) {
   EXPECT_THAT(status.message(), HasSubstr("'int8' looks at training images, and there are none"));
   status = refusal(graph, "prune:0.5+finetune:1");
   EXPECT_EQ(status.code(), StatusCode::kUnsupported);
-  EXPECT_THAT(status.message(), HasSubstr("'finetune:1' trains"));
+  EXPECT_THAT(status.message(), HasSubstr("'finetune:1' needs the trainer"));
   for (const char* first : {"int8", "int8-dynamic"}) {
     status = refusal(compressed(first), "prune:0.5");
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
@@ -254,6 +264,10 @@ TEST(Trial, IsTheRecipeWithoutWhatTakesTime) {
   EXPECT_EQ(trial->than, "every layer pruned alike, without finetune, 8 calibration images");
   EXPECT_EQ(trial_of(*parse_recipe("fp16"))->than, "");
   EXPECT_FALSE(trial_of(*parse_recipe("finetune:3")).has_value());
+  const auto unlike = trial_of(*parse_recipe(
+      "shrink:0.5,importance=taylor+prune:0.5,score=taylor,share=uniform+share:4+rewind"));
+  EXPECT_EQ(recipe_string(unlike->recipe), "shrink:0.5+prune:0.5,share=uniform");
+  EXPECT_EQ(unlike->than, "by variance, 8 calibration images, by magnitude");
 }
 
 TEST(Trial, MakesTheSameLayers) {
@@ -265,7 +279,10 @@ TEST(Trial, MakesTheSameLayers) {
   for (size_t i = 0; i < whole.nodes.size(); ++i) EXPECT_EQ(trial->nodes[i].op, whole.nodes[i].op);
   const auto failed =
       run_trial(toy::net(), *trial_of(*parse_recipe("int8,skip=conv9")), toy::context());
-  EXPECT_THAT(failed.status().message(), HasSubstr("conv9"));
+  EXPECT_THAT(failed.status().message(), HasSubstr("step 'int8,skip=conv9'"));
+  const auto pruned =
+      run_trial(toy::net(), *trial_of(*parse_recipe("prune:0.5,skip=conv9")), toy::context());
+  EXPECT_THAT(pruned.status().message(), HasSubstr("step 'prune:0.5,skip=conv9'"));
 }
 
 }  // namespace

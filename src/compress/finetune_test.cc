@@ -222,6 +222,9 @@ TEST(Finetune, AfterShareTheValuesAreTrained) {
     EXPECT_LE(value_of.size(), 8U);
   }
   EXPECT_NE(tuned.steps[2].summary.find("shared values kept equal"), std::string::npos);
+  // Two steps of share, each with its layers.
+  compressed(toy::net(), "share:3,only=fc1+share:2,only=fc2+finetune:1", context);
+  EXPECT_EQ(trainer.seen.shared.size(), 2U);
   // Weights that were changed since share nothing.
   compressed(toy::net(), "share:3+prune:0.5,share=uniform+finetune:1", context);
   EXPECT_TRUE(trainer.seen.shared.empty());

@@ -8,6 +8,7 @@
 #ifndef PARE_COMPRESS_METHOD_H_
 #define PARE_COMPRESS_METHOD_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -53,6 +54,7 @@ struct RecipeStep {
   // Numbers for kNumber and kInteger, a word for kChoice, several for kNames.
   using Value = std::variant<double, std::string, std::vector<std::string>>;
   std::map<std::string, Value> options;
+  std::string shown;  // what messages call it; empty: step_string() of it
 
   double number(const std::string& option) const { return std::get<double>(options.at(option)); }
   const std::string& word(const std::string& option) const {
@@ -85,6 +87,8 @@ struct CompressContext {
   uint64_t seed = 0;
   // One line of progress for people; may be empty.
   std::function<void(const std::string& line)> progress;
+  // Set from a signal handler: leave where nothing is half done. May be null.
+  const std::atomic<bool>* stop = nullptr;
 
   // Measured sensitivities by what they depend on, for callers that run several recipes on one
   // model; may be null.
@@ -106,6 +110,19 @@ struct CompressContext {
   void say(const std::string& line) const {
     if (progress) progress(line);
   }
+
+  // kCancelled once `stop` is set; asked between steps and between layers.
+  Status check_stop() const {
+    return stop != nullptr && stop->load() ? cancelled("stopped, and nothing was written")
+                                           : ok_status();
+  }
+
+  // For a step that changed weights: training starts from them, with every mask, and not from the
+  // weights before pruning.
+  void train_from_here() {
+    for (const auto& [name, mask] : masks) fixed_masks.insert(name);
+    unpruned = Graph();
+  }
 };
 
 struct Method {
@@ -115,6 +132,8 @@ struct Method {
   Stage stage = Stage::kFloat;
   std::string argument;  // the option that "name:value" sets; empty: takes none
   std::vector<OptionSpec> options;
+  bool keeps_shared = false;  // CompressContext::shared holds after it
+  bool decides_speed = true;  // false: a trial of the recipe's speed leaves it out
   // Whether this step, with its options, looks at training images.
   bool (*needs_images)(const RecipeStep& step) = [](const RecipeStep&) { return false; };
   // Whether it trains, or asks the trainer for gradients.

@@ -113,19 +113,24 @@ Result<PrunedWeight> Pruner::prune(const std::string& weight, int64_t count) {
 }
 
 Result<bool> Pruner::saw_nothing(const std::string& weight) {
-  if (!reads_inputs(score_)) return false;
+  if (score_ == PruneScore::kTaylor) {
+    const Tensor& importance = importance_.at(weight);
+    return count_zeros(importance) == importance.size();
+  }
+  if (score_ == PruneScore::kMagnitude) return false;
   PARE_ASSIGN_OR_RETURN(const InputStatistics* seen, inputs_->at(weight));
   return std::all_of(seen->squares.begin(), seen->squares.end(), [](double s) { return s == 0; });
 }
 
-const Tensor& Pruner::global_scores(const std::string& weight) const {
+const Tensor& Pruner::scored_numbers(const std::string& weight) const {
   const auto found = importance_.find(weight);
-  return found != importance_.end() ? found->second : *graph_.find_initializer(weight);
+  const bool any = found != importance_.end() && count_zeros(found->second) < found->second.size();
+  return any ? found->second : *graph_.find_initializer(weight);
 }
 
 Result<PrunedWeight> Pruner::prune_by_score(const WeightLayer& layer, int64_t count) {
   const Tensor& weight = *graph_.find_initializer(layer.weight);
-  const Tensor& own_scores = global_scores(layer.weight);
+  const Tensor& own_scores = scored_numbers(layer.weight);
   if (!reads_inputs(score_) && pattern_.kind == Pattern::Kind::kNone) {
     Tensor mask = magnitude_mask(own_scores, count);
     return PrunedWeight{apply_mask(weight, mask), mask};

@@ -59,11 +59,12 @@ class Pruner {
 
   // The weight with `count` elements gone; the pattern may round the number (pattern.h).
   Result<PrunedWeight> prune(const std::string& weight, int64_t count);
-  // Whether the layer saw nothing but zeros, so that its weights went by magnitude.
+  // Whether the layer saw nothing but zeros, or no gradient, so that its weights went by magnitude.
   Result<bool> saw_nothing(const std::string& weight);
-  // The numbers whose magnitudes decide, over all layers alike: the weight itself, or its Taylor
-  // importance. Not of scores that compare within a layer only.
-  const Tensor& global_scores(const std::string& weight) const;
+  // The numbers whose magnitudes the score begins with: the Taylor importance, where any is above
+  // zero; else the weight itself. Of kMagnitude and kTaylor they decide alone, and compare over
+  // layers.
+  const Tensor& scored_numbers(const std::string& weight) const;
   // A text for what prune() depends on beside graph and count.
   const std::string& key() const { return key_; }
 

@@ -221,6 +221,7 @@ Result<std::vector<DamageCurve>> measure_pruning_damage(const Graph& graph,
   TailRunner runner(graph, images, context);
   std::vector<DamageCurve> curves;
   for (const std::string& weight : weights) {
+    PARE_RETURN_IF_ERROR(context.check_stop());
     const Tensor& values = graph.initializers.at(weight);
     Tail tail = make_tail(graph, weight, infos);
     const bool tail_alone =

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <set>
 
 #include "base/file.h"
@@ -77,20 +79,56 @@ TEST(Share, ZerosStayAndTakeOneValue) {
   }
 }
 
-// By the squares of their inputs, weights of loud inputs are hit better than those of quiet ones.
-TEST(Share, ImportanceOfInputsHelpsTheAnswers) {
-  Graph graph = toy::net();
-  // fc1 reads 16 channels of 9 places; the first four channels are made loud, their weights small.
-  auto conv = graph.initializers["conv2.weight"].mutable_values<float>();
-  for (size_t i = 0; i < 4 * 72; ++i) conv[i] *= 16;
-  auto fc1 = graph.initializers["fc1.weight"].mutable_values<float>();
-  for (size_t i = 0; i < fc1.size(); ++i)
-    if (i % 144 < 36) fc1[i] /= 16;
+// Some inputs of a layer are made 16 times as loud, the weights that read them a 16th: the answers
+// are the same, and weighed by their inputs the small weights keep their shape.
+void expect_importance_helps(const Graph& graph, const std::string& layer) {
   const auto quality = [&](const std::string& recipe) {
     return snr_db(logits(graph), logits(compressed(graph, recipe).graph));
   };
-  EXPECT_GT(quality("share:4,importance=inputs,skip=conv1;conv2;fc2"),
-            quality("share:4,skip=conv1;conv2;fc2") + 3);
+  EXPECT_GT(quality("share:4,importance=inputs,only=" + layer),
+            quality("share:4,only=" + layer) + 3)
+      << layer;
+}
+
+void scale(Graph& graph, const std::string& name, float factor,
+           const std::function<bool(size_t)>& chosen) {
+  const auto values = graph.initializers.at(name).mutable_values<float>();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (chosen(i)) values[i] *= factor;
+}
+
+TEST(Share, ImportanceOfInputsHelpsTheAnswers) {
+  // fc1 [32, 144] reads 16 channels of 9 places; four of them are loud.
+  Graph dense = toy::net();
+  scale(dense, "conv2.weight", 16, [](size_t i) { return i < size_t{4 * 72}; });
+  scale(dense, "conv2.bias", 16, [](size_t i) { return i < 4; });
+  scale(dense, "fc1.weight", 1.0F / 16, [](size_t i) { return i % 144 < 36; });
+  expect_importance_helps(dense, "fc1");
+  // fc2 is a MatMul, [32, 4].
+  Graph product = toy::net();
+  scale(product, "fc1.weight", 16, [](size_t i) { return i < size_t{8 * 144}; });
+  scale(product, "fc1.bias", 16, [](size_t i) { return i < 8; });
+  scale(product, "fc2.weight", 1.0F / 16, [](size_t i) { return i < size_t{8 * 4}; });
+  expect_importance_helps(product, "fc2");
+  // conv2 in two groups: the first group's inputs are loud.
+  Graph grouped = toy::grouped_net();
+  scale(grouped, "conv1.weight", 16, [](size_t i) { return i < size_t{4 * 27}; });
+  scale(grouped, "conv1.bias", 16, [](size_t i) { return i < 4; });
+  const size_t half = static_cast<size_t>(grouped.initializers.at("conv2.weight").size()) / 2;
+  scale(grouped, "conv2.weight", 1.0F / 16, [&](size_t i) { return i < half; });
+  expect_importance_helps(grouped, "conv2");
+}
+
+TEST(Share, LayersMayHaveDifferentNumbers) {
+  const Compressed shared = compressed(toy::net(), "share:5,skip=fc1+share:2,only=fc1", {});
+  EXPECT_EQ(values_of(shared.graph, "fc1.weight").size(), 4U);
+  EXPECT_GT(values_of(shared.graph, "conv2.weight").size(), 16U);
+}
+
+TEST(Share, FewValuesAreAWarning) {
+  EXPECT_THAT(compressed(toy::net(), "share:4", {}).steps[0].warnings, testing::IsEmpty());
+  EXPECT_THAT(compressed(toy::net(), "share:1", {}).steps[0].warnings,
+              testing::Contains(HasSubstr("share:2 is better")));
 }
 
 TEST(Share, AFileHoldsTheValuesOnce) {
@@ -120,7 +158,8 @@ TEST(Share, WhatItCannotDo) {
   EXPECT_THAT(message("share:9"), HasSubstr("9"));
   EXPECT_THAT(message("share:4,skip=fc9"), HasSubstr("fc9"));
   EXPECT_THAT(message("share:4,importance=inputs"), HasSubstr("training images"));
-  EXPECT_THAT(message("share:4,skip=conv1;conv2;fc1;fc2"), HasSubstr("no float32 weights"));
+  EXPECT_THAT(message("share:4,skip=conv1;conv2;fc1;fc2"), HasSubstr("fc2"));
+  EXPECT_THAT(message("prune:0.5,share=uniform+share:1"), HasSubstr("use 2 bits"));
 }
 
 }  // namespace

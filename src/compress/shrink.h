@@ -8,10 +8,10 @@
 //              places vary independently. It is what is left once the mean is moved into the bias.
 //   l2         Σ w² of the weights that make the unit (He et al. 2018, "Soft Filter Pruning")
 //   l1         (Σ |w|)² of them (Li et al. 2017, "Pruning Filters for Efficient ConvNets")
-//   taylor     another damage altogether: what the loss changes by, to first order (taylor.h)
 //   bn         γ² of its batch norm (Liu et al. 2017, "Network Slimming"); groups whose batch norm
 //              was folded into the layer before it, as most are, keep all their units
 // The damage is the sum over readers, so that units of all layers compare: one is a whole input.
+// Another damage altogether, which needs no readers: unit_importance() of taylor.h.
 // With weights at both ends, a ReLU layer that is scaled up and its reader down keep their damage.
 //
 // Units go where damage for what they save is least, a few at a time, until the budget is met.

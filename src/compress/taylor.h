@@ -32,7 +32,7 @@ Result<std::map<std::string, Tensor>> weight_importance(const Graph& graph,
                                                         const Dataset& images,
                                                         const CompressContext& context);
 
-// E_b[(Σ g·w)²], by unit number.
+// E_b[(Σ g·w)²], by unit number; errors likewise.
 Result<std::vector<double>> unit_importance(const Graph& graph, const Couplings& couplings,
                                             const Dataset& images, const CompressContext& context);
 

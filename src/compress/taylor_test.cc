@@ -45,6 +45,8 @@ class DrawingTrainer : public Trainer {
     for (int b = 0; b < kBatches; ++b) {
       std::map<std::string, Tensor> all = drawn(graph, b);
       for (const std::string& name : without) all.erase(name);
+      for (const std::string& name : zeros) all[name] = Tensor(DType::kFloat32, all[name].shape());
+      for (const std::string& name : infinite) all[name].mutable_values<float>()[0] = HUGE_VALF;
       PARE_RETURN_IF_ERROR(take(all));
     }
     return ok_status();
@@ -52,6 +54,8 @@ class DrawingTrainer : public Trainer {
 
   int64_t seen = 0;
   std::vector<std::string> without;
+  std::vector<std::string> zeros;
+  std::vector<std::string> infinite;
 };
 
 double by_hand(const Graph& graph, const std::string& name, size_t i) {
@@ -176,6 +180,33 @@ TEST(Taylor, ShrinkTakesTheLeastImportantUnits) {
   EXPECT_EQ(to_float_vector(*shrunk.graph.find_initializer("fc1.bias")), expected);
 }
 
+// A layer that no gradient reaches is pruned by magnitude, and that is said.
+TEST(Taylor, WithoutGradientsMagnitudeDecides) {
+  DrawingTrainer trainer;
+  trainer.zeros = {"fc1.weight"};
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  const Compressed pruned =
+      toy::compressed(toy::net(), "prune:0.5,share=uniform,score=taylor,only=fc1", context);
+  EXPECT_THAT(pruned.steps[0].warnings,
+              testing::Contains(HasSubstr("the gradient of layer 'fc1' is zero")));
+  const Compressed plain = toy::compressed(toy::net(), "prune:0.5,share=uniform,only=fc1", context);
+  EXPECT_EQ(to_float_vector(*pruned.graph.find_initializer("fc1.weight")),
+            to_float_vector(*plain.graph.find_initializer("fc1.weight")));
+}
+
+TEST(Taylor, GradientsThatAreNotFiniteAreAnError) {
+  DrawingTrainer trainer;
+  trainer.infinite = {"fc1.weight"};
+  CompressContext context = toy::context();
+  context.trainer = &trainer;
+  for (const char* recipe :
+       {"prune:0.5,share=uniform,score=taylor", "shrink:0.8,importance=taylor"})
+    EXPECT_EQ(compress(toy::net(), parse_recipe(recipe).value(), context).status().code(),
+              StatusCode::kNumeric)
+        << recipe;
+}
+
 TEST(Taylor, AWeightWithoutAGradientIsNamed) {
   DrawingTrainer trainer;
   trainer.without = {"conv2.weight"};
@@ -183,6 +214,9 @@ TEST(Taylor, AWeightWithoutAGradientIsNamed) {
   context.trainer = &trainer;
   const Recipe recipe = parse_recipe("prune:0.5,share=uniform,score=taylor").value();
   EXPECT_THAT(compress(toy::net(), recipe, context).status().message(),
+              HasSubstr("weight 'conv2.weight' has no gradient"));
+  const Recipe units = parse_recipe("shrink:0.8,importance=taylor").value();
+  EXPECT_THAT(compress(toy::net(), units, context).status().message(),
               HasSubstr("weight 'conv2.weight' has no gradient"));
 }
 

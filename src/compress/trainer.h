@@ -38,7 +38,8 @@ struct FinetuneOptions {
 
 struct GradientOptions {
   int64_t batch_size = 16;
-  int threads = 0;  // 0: all cores
+  uint64_t seed = 0;  // of the order of the images
+  int threads = 0;    // 0: all cores
 };
 // Of one batch, by initializer; they live during the call.
 using TakeGradients = std::function<Status(const std::map<std::string, Tensor>& gradients)>;
@@ -50,10 +51,11 @@ class Trainer {
   // Errors: kNumeric when the loss becomes NaN, kCancelled when the user stops.
   virtual Result<Graph> finetune(const Graph& graph, const Dataset& train,
                                  const FinetuneOptions& options) = 0;
-  // The gradients of each batch's mean cross entropy with its labels, batch after batch in the
-  // images' order, of all weights that finetune() would train and the answer depends on; the
-  // network as it answers, without dropout and with its running statistics. Errors as finetune(),
-  // and those of `take`.
+  // The gradients of each batch's mean cross entropy with its labels, of all weights that
+  // finetune() would train; zero where the answer does not depend on one. The network as it
+  // answers, without dropout and with its running statistics. Each image is in one batch, drawn
+  // with the seed; a last batch that would be smaller is left out. Errors as finetune(), and those
+  // of `take`.
   virtual Status gradients(const Graph& graph, const Dataset& images,
                            const GradientOptions& options, const TakeGradients& take) = 0;
 };

@@ -18,6 +18,8 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
   std::vector<std::string> otherwise;
   for (RecipeStep step : recipe.steps) {
     const Method& method = *find_method(step.method);
+    if (!method.decides_speed) continue;
+    step.shown = step_string(step);  // an error of the trial is one of the recipe
     const auto share = step.options.find("share");
     if (share != step.options.end() && step.word("share") == "sensitivity") {
       share->second = std::string("uniform");
@@ -50,7 +52,8 @@ std::optional<Trial> trial_of(const Recipe& recipe) {
     const auto bias = step.options.find("bias");
     if (bias != step.options.end()) bias->second = std::string("rounded");  // as fast
     if (method.needs_images(step)) {
-      otherwise.push_back(fmt::format("{} calibration images", kTrialImages));
+      const std::string few = fmt::format("{} calibration images", kTrialImages);
+      if (std::ranges::find(otherwise, few) == otherwise.end()) otherwise.push_back(few);
     }
     trial.recipe.steps.push_back(std::move(step));
   }

@@ -30,8 +30,7 @@ std::vector<float> read_rows(const Tensor& weight, const WeightMatrix& shape,
   std::vector<float> rows(static_cast<size_t>(shape.outputs * shape.k));
   for (int64_t o = 0; o < shape.outputs; ++o)
     for (int64_t c = 0; c < shape.k; ++c) {
-      const int64_t column = order[static_cast<size_t>(c)];
-      const int64_t at = shape.k_major ? column * shape.outputs + o : o * shape.k + column;
+      const int64_t at = offset_of(shape, o, order[static_cast<size_t>(c)]);
       rows[static_cast<size_t>(o * shape.k + c)] = values[static_cast<size_t>(at)];
     }
   return rows;

@@ -30,6 +30,10 @@ struct WeightMatrix {
   int64_t outputs_of_group() const { return outputs / groups; }
   bool operator==(const WeightMatrix&) const = default;
 };
+// Where the weight's tensor holds output o's weight of its column c.
+inline int64_t offset_of(const WeightMatrix& shape, int64_t o, int64_t column) {
+  return shape.k_major ? column * shape.outputs + o : o * shape.k + column;
+}
 WeightMatrix weight_matrix(const Graph& graph, const WeightLayer& layer);
 
 // The k columns with a window's channels side by side: order[c] is the weight's own column of the
@@ -47,8 +51,7 @@ Tensor write_rows(std::span<const T> rows, const Tensor& like, const WeightMatri
   const auto values = result.mutable_values<T>();
   for (int64_t o = 0; o < shape.outputs; ++o)
     for (int64_t c = 0; c < shape.k; ++c) {
-      const int64_t column = order[static_cast<size_t>(c)];
-      const int64_t at = shape.k_major ? column * shape.outputs + o : o * shape.k + column;
+      const int64_t at = offset_of(shape, o, order[static_cast<size_t>(c)]);
       values[static_cast<size_t>(at)] = rows[static_cast<size_t>(o * shape.k + c)];
     }
   return result;

@@ -405,7 +405,7 @@ void OnnxReader::name_nodes() {
 }
 
 Status OnnxReader::finish() {
-  if (!has_graph_) return corrupt("the model has no graph");
+  if (!has_graph_) return corrupt("holds no graph: empty, or another kind of file");
   if (!opset_ || *opset_ < kOldestOpset || *opset_ > kMaxOpset) {
     return unsupported(fmt::format("opset {}, Pare reads {} to {}",
                                    opset_ ? std::to_string(*opset_) : "not stated", kOldestOpset,

@@ -17,6 +17,8 @@
 // Numbers are little-endian. What a file was written from, it gives back bit for bit; writing the
 // same graph twice gives the same file.
 //
+// Version 1 is open until the first release; palettes came last.
+//
 // A reader trusts nothing: everything is checked before it is used, and memory for decoded tensors
 // is taken only up to PareReadOptions::max_decoded_bytes. Files of every released version stay
 // readable (tests/fixtures/pare).

@@ -259,7 +259,7 @@ TEST(PareFile, APaletteHasZeroFirstAndKeepsEveryBit) {
   EXPECT_EQ(std::memcmp(back.data(), t.data(), 24), 0);
   const View too_few = View(palette->values).first(16);
   EXPECT_EQ(restore_palette(indices, too_few, 4, back).message(),
-            "element 5 has value 4 of a palette of 4");
+            "element 5 of a chunk has value 4 of a palette of 4");
 }
 
 TEST(PareFile, APaletteHasAtMost256Values) {
@@ -448,6 +448,43 @@ TEST(PareFile, SizesAreCheckedBeforeMemoryIsTaken) {
       HasSubstr("a palette of 0 values"));
   EXPECT_THAT(message_for("unused.shared", [](PareTensor& t) { t.type = DType::kFloat16; }),
               HasSubstr("chunk"));
+}
+
+// Changes bytes of a tensor's section, with checksums that fit, and returns the reader's message.
+std::string message_for_section(const std::string& tensor,
+                                const std::function<void(std::span<std::byte>)>& change) {
+  Bytes file = written(formula_graph());
+  Result<PareManifest> manifest = read_manifest(manifest_of(file));
+  EXPECT_TRUE(manifest.ok()) << manifest.status().message();
+  for (PareTensor& t : manifest->tensors) {
+    if (t.name != tensor) continue;
+    EXPECT_EQ(t.storage, PareStorage::kPalette);
+    const std::span<std::byte> section = std::span(file).subspan(t.offset, t.stored_bytes);
+    change(section);
+    t.hash = XXH3_64bits(section.data(), section.size());
+  }
+  return parsed(with_manifest(file, write_manifest(manifest->graph, manifest->tensors)))
+      .status()
+      .message();
+}
+
+TEST(PareFile, AHostilePaletteIsRefused) {
+  const auto with_count = [](uint32_t count) {
+    return message_for_section("unused.shared", [count](std::span<std::byte> section) {
+      std::memcpy(section.data(), &count, 4);
+    });
+  };
+  EXPECT_THAT(with_count(0), HasSubstr("a palette of 0 values"));
+  EXPECT_THAT(with_count(257), HasSubstr("a palette of 257 values"));
+  EXPECT_THAT(with_count(0xffffffffU), HasSubstr("a palette of 4294967295 values"));
+  EXPECT_THAT(with_count(256), HasSubstr("a palette of 256 values"));  // more than the section has
+  EXPECT_THAT(with_count(31), HasSubstr("chunk"));  // the indices begin a value too soon
+  // An index that no value stands for.
+  const std::vector<std::byte> values(4);
+  const std::vector<std::byte> indices = {std::byte{0}, std::byte{1}};
+  std::vector<std::byte> out(8);
+  EXPECT_THAT(restore_palette(indices, values, 4, out).message(),
+              HasSubstr("value 1 of a palette of 1"));
 }
 
 TEST(PareFile, AContractOutOfRangeIsRefused) {

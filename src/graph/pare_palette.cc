@@ -43,14 +43,14 @@ std::optional<PaletteTensor> find(const Tensor& tensor) {
 template <typename Bits>
 Status restore(std::span<const std::byte> indices, std::span<const std::byte> values,
                std::span<std::byte> out) {
-  // An index that is too large would read past the values.
   Bits table[kMaxPaletteValues] = {};
   std::memcpy(table, values.data(), values.size());
   const size_t count = values.size() / sizeof(Bits);
   for (size_t i = 0; i < indices.size(); ++i) {
     const auto index = static_cast<size_t>(indices[i]);
     if (index >= count)
-      return corrupt(fmt::format("element {} has value {} of a palette of {}", i, index, count));
+      return corrupt(
+          fmt::format("element {} of a chunk has value {} of a palette of {}", i, index, count));
     std::memcpy(out.data() + i * sizeof(Bits), &table[index], sizeof(Bits));
   }
   return ok_status();

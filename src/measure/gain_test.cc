@@ -135,6 +135,15 @@ TEST(Unfused, SaysWhy) {
   const auto none = why_unfused(good, plan_of(good));
   ASSERT_TRUE(none.ok()) << none.status().message();
   EXPECT_FALSE(none->contains("fc"));
+  // A step that only moves what the product reads says nothing about the product.
+  std::vector<LayerPlan> with_copy = plan_of(good);
+  LayerPlan copy = with_copy.back();
+  copy.name = "fc";
+  copy.operation = "copy to another memory order";
+  copy.arithmetic = "";
+  copy.macs = 0;
+  with_copy.insert(with_copy.begin(), copy);
+  EXPECT_FALSE(why_unfused(good, with_copy)->contains("fc"));
   // Weights alone: the product is one of floats.
   Graph weights_only = good;
   weights_only.nodes[5].inputs[0] = "flat";

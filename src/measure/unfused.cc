@@ -97,6 +97,8 @@ Result<std::map<std::string, std::string>> why_unfused(const Graph& graph,
     const auto node = std::ranges::find(prepared.nodes, layer.name, &Node::name);
     if (node == prepared.nodes.end() || layer.arithmetic == "int8") continue;
     const bool alone = layer.operation == "QuantizeLinear" && node->op == "QuantizeLinear";
+    // A copy in front of a product has the product's name.
+    if (!alone && layer.macs == 0) continue;
     const std::string why = alone ? asker.quantisation(*node) : asker.product(*node);
     if (!why.empty()) reasons[layer.name] = why;
   }

@@ -260,13 +260,13 @@ Result<StudyConfig> load_study_config(const std::string& name_or_path) {
 std::vector<std::string> builtin_study_names() { return embedded_names(kBuiltinStudies); }
 
 bool needs_trainer(const StudyConfig& config) {
-  const auto fine_tunes = [](const std::string& variant) {
+  const auto trains = [](const std::string& variant) {
     if (variant == kUnchangedVariant) return false;
     const auto recipe = load_recipe(variant);
     return recipe.ok() && needs_trainer(*recipe);
   };
   return std::ranges::any_of(config.nets, [&](const StudyNet& net) {
-    return !net.train.empty() || std::ranges::any_of(net.variants, fine_tunes);
+    return !net.train.empty() || std::ranges::any_of(net.variants, trains);
   });
 }
 

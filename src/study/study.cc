@@ -99,7 +99,8 @@ Status StudyPlan::add_variant(const StudyVariant& variant, const std::string& so
   }
   if (variant.variant != kUnchangedVariant && options_.trainer == nullptr) {
     PARE_ASSIGN_OR_RETURN(const Recipe recipe, load_recipe(variant.variant));
-    if (needs_trainer(recipe)) step.left_out = "it needs the trainer, and this was built without training";
+    if (needs_trainer(recipe))
+      step.left_out = "it needs the trainer, and this was built without training";
   }
   step.run = [&work = work_, variant, source, training = training_](const StudyStepContext& c) {
     const std::string from = training.empty() ? source : c.results.path(training, kTrainedFile);

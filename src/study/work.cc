@@ -23,18 +23,6 @@
 namespace pare {
 namespace {
 
-// What the session computes in: 16 bits for a variant whose weights are stored so, else as the file
-// says.
-std::string session_precision_of(const std::string& variant) {
-  const auto recipe = load_recipe(variant);
-  if (!recipe.ok()) return "float32";  // the unchanged net
-  for (const RecipeStep& step : recipe->steps) {
-    if (step.method == "fp16") return "float16";
-    if (step.method == "bf16") return "bfloat16";
-  }
-  return "float32";
-}
-
 // Weights that are zero, whatever type they are stored in.
 int64_t zero_weights(const Graph& graph) {
   int64_t zeros = 0;
@@ -87,6 +75,16 @@ Status add(const Fields& fields, const Json& context, StudyStepOutput& output) {
 }
 
 }  // namespace
+
+std::string session_precision_of(const std::string& variant) {
+  const auto recipe = load_recipe(variant);
+  if (!recipe.ok()) return "float32";  // the unchanged net
+  for (const RecipeStep& step : recipe->steps) {
+    if (step.method == "fp16") return "float16";
+    if (step.method == "bf16") return "bfloat16";
+  }
+  return "float32";
+}
 
 int StudyWork::threads() const {
   return options_.threads > 0 ? options_.threads : detect_cpu().cores;

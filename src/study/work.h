@@ -85,6 +85,10 @@ class StudyWork {
       std::make_shared<std::map<std::string, std::vector<DamageCurve>>>();
 };
 
+// What a session of a variant computes in: 16 bits where its weights are stored so, else as the
+// file says.
+std::string session_precision_of(const std::string& variant);
+
 // The images to show: `count` indices at which some variant's answer is not the first's, each
 // variant's in turn and spread over the set, ascending.
 std::vector<int64_t> choose_changed_images(const std::vector<PredictionsRecord>& predictions,

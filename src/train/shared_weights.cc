@@ -32,18 +32,29 @@ Status SharedWeights::set(const std::map<std::string, Tensor>& shared,
   return ok_status();
 }
 
-void SharedWeights::apply(TorchExecutor& network) const {
+void SharedWeights::average(const Weight& weight, const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.reshape({-1});
+  const at::Tensor kept = flat.index_select(0, weight.where).to(at::kDouble);
+  const at::Tensor means =
+      at::zeros_like(weight.sizes).index_add_(0, weight.value, kept).div_(weight.sizes);
+  at::Tensor result = at::zeros_like(flat);
+  result.index_copy_(0, weight.where, means.to(flat.scalar_type()).index_select(0, weight.value));
+  tensor.copy_(result.view(tensor.sizes()));
+}
+
+void SharedWeights::average_gradients(const TorchExecutor& network) const {
   const at::NoGradGuard no_grad;
   for (const TorchExecutor::Named& p : network.parameters()) {
     const auto it = weights_.find(p.name);
-    if (it == weights_.end()) continue;
-    const Weight& w = it->second;
-    const at::Tensor flat = p.value.reshape({-1});
-    const at::Tensor kept = flat.index_select(0, w.where).to(at::kDouble);
-    const at::Tensor means = at::zeros_like(w.sizes).index_add_(0, w.value, kept).div_(w.sizes);
-    at::Tensor result = at::zeros_like(flat);
-    result.index_copy_(0, w.where, means.to(flat.scalar_type()).index_select(0, w.value));
-    p.value.copy_(result.view(p.value.sizes()));
+    if (it != weights_.end() && p.gradient().defined()) average(it->second, p.gradient());
+  }
+}
+
+void SharedWeights::average_weights(TorchExecutor& network) const {
+  const at::NoGradGuard no_grad;
+  for (const TorchExecutor::Named& p : network.parameters()) {
+    const auto it = weights_.find(p.name);
+    if (it != weights_.end()) average(it->second, p.value);
   }
   network.refresh_copies();
 }

@@ -1,9 +1,10 @@
 // Weights of a layer that share values: each value is trained as one number.
 //
-// After a step every weight has moved by its own gradient; the weights of a value then all become
-// their mean. So a value moves by the mean of its weights' steps, where Han, Mao and Dally 2016
-// ("Deep Compression", section 3.3) add up their gradients: the same direction, at a rate that does
-// not depend on how many weights share the value.
+// Before a step the gradients of a value's weights all become their mean, so that clipping and the
+// optimiser see what the values do; after it the weights become theirs, for optimisers that treat
+// equal gradients unlike. Han, Mao and Dally 2016 ("Deep Compression", section 3.3) add the
+// gradients up: the mean is the same direction for each value, at a rate that does not depend on
+// how many weights share it.
 #ifndef PARE_TRAIN_SHARED_WEIGHTS_H_
 #define PARE_TRAIN_SHARED_WEIGHTS_H_
 
@@ -24,15 +25,19 @@ class SharedWeights {
   // `network` or has another shape.
   Status set(const std::map<std::string, Tensor>& shared, const TorchExecutor& network);
   bool empty() const { return weights_.empty(); }
-  // Makes the weights of each value their mean, the others zero.
-  void apply(TorchExecutor& network) const;
+  // Makes the gradients of each value's weights their mean, those of the others zero.
+  void average_gradients(const TorchExecutor& network) const;
+  // The same for the weights.
+  void average_weights(TorchExecutor& network) const;
 
  private:
+  // Only places that are not zero: of a pruned weight few.
   struct Weight {
     at::Tensor where;  // int64, places that are not zero, in the weight's logical order
     at::Tensor value;  // int64, of each such place: which value, from 0
     at::Tensor sizes;  // float64, places of each value; at least 1
   };
+  static void average(const Weight& weight, const at::Tensor& tensor);
   std::map<std::string, Weight> weights_;
 };
 

@@ -83,6 +83,8 @@ void Stepper::set_up_gpu() {
 
 std::string Stepper::note() const {
   if (gpu_ != nullptr) return gpu_->note();
+  if (gpu_ == nullptr && device_.is_cuda() && !shared_.empty())
+    return "GPU: steps are launched operator by operator, since weights share values";
   return no_tools_.empty() ? ""
                            : "GPU: steps are launched operator by operator, for our own CUDA part "
                              "cannot be loaded: " +
@@ -164,10 +166,11 @@ Status Stepper::accumulate_on_cpu(Batch& batch, const ImageShape& shape, int64_t
 
 Status Stepper::update(int64_t step, double lr) {
   if (gpu_ != nullptr) return gpu_->update(step, lr);
+  shared_.average_gradients(*network_);
   if (recipe_.train.clip_norm > 0) optimiser_->clip(recipe_.train.clip_norm);
   optimiser_->step(lr);
   apply_masks();
-  apply_shared();
+  if (!shared_.empty()) shared_.average_weights(*network_);
   if (average_ != nullptr) WeightAverage(*network_, *average_, recipe_.ema.decay).update(step);
   return ok_status();
 }
@@ -221,14 +224,10 @@ Status Stepper::set_shared(const std::map<std::string, Tensor>& shared) {
   if (gpu_ != nullptr && !shared.empty())
     return internal_error("shared values in steps of our own part of a GPU");
   PARE_RETURN_IF_ERROR(shared_.set(shared, *network_));
-  apply_shared();
+  shared_.average_weights(*network_);
+  // An average of equal values stays one: the running average needs no further help.
+  if (average_ != nullptr) shared_.average_weights(*average_);
   return ok_status();
-}
-
-void Stepper::apply_shared() {
-  if (shared_.empty()) return;
-  shared_.apply(*network_);
-  if (average_ != nullptr) shared_.apply(*average_);
 }
 
 void Stepper::apply_masks() {

@@ -105,7 +105,6 @@ class Stepper {
   Stepper(TrainRecipe recipe, at::Device device, bool own_part, Ranks* ranks);
   std::map<std::string, at::Tensor> live_tensors() const;
   void apply_masks();
-  void apply_shared();
   void set_up_gpu();
   Status accumulate_on_cpu(Batch& batch, const ImageShape& shape, int64_t group);
   Result<at::Tensor> batch_loss(const TorchBatch& images);

@@ -52,6 +52,8 @@ handed train
 handed train --help
 handed train --model alexnet --data eval --set 'a b' '' '"*"'
 handed compress net.onnx finetune:1 -o out.onnx --device cpu
+handed compress net.onnx prune:0.5,score=taylor -o out.onnx
+handed tune net.onnx --finetune 1
 handed study trains.toml --dry-run
 handed study finetunes.toml
 (OMP_WAIT_POLICY=active; export OMP_WAIT_POLICY; handed train)

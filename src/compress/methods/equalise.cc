@@ -191,7 +191,7 @@ Result<Graph> apply_equalise(const Graph& graph, const RecipeStep&, CompressCont
     context.report->layers.push_back({{"layer", pair.first.name},
                                       {"next", pair.second.name},
                                       {"channels", pair.first.channels}});
-  context.unpruned = Graph();  // has the ranges as they were before
+  context.train_from_here();  // the weights before pruning have the ranges as they were
   context.report->summary =
       fmt::format("{} pairs of layers evened out in {} rounds", pairs.size(), rounds);
   return result;

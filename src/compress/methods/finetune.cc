@@ -138,6 +138,7 @@ Method make_finetune_method() {
       {"distill", Kind::kNumber, "0.9", 0, 1, {}, "share of the loss that is the teacher's"},
       {"temperature", Kind::kNumber, "4", 0.01, 100, {}, "of the teacher's answers"},
   };
+  method.keeps_shared = true;
   method.needs_trainer = [](const RecipeStep&) { return true; };
   method.needs_images = [](const RecipeStep&) { return true; };
   method.apply = apply_finetune;

@@ -115,7 +115,7 @@ Result<std::vector<int64_t>> counts_for(const Graph& graph, const Plan& plan,
   if (share == "global" && !is_fixed(step)) {
     std::vector<const Tensor*> scores;
     scores.reserve(plan.weights.size());
-    for (const std::string& weight : plan.weights) scores.push_back(&pruner.global_scores(weight));
+    for (const std::string& weight : plan.weights) scores.push_back(&pruner.scored_numbers(weight));
     return allocate_globally(scores, std::llround(sparsity * static_cast<double>(plan.total)));
   }
   const Pattern pattern = pattern_from_word(step.word("pattern"));
@@ -147,10 +147,9 @@ void report_layer(const WeightLayer& layer, int64_t zeros, bool saw_nothing, con
                     layer.name, layer.size - zeros, layer.size));
   }
   if (saw_nothing)
-    report.warnings.push_back(
-        fmt::format("the input of layer '{}' is zero on every calibration image: its weights went "
-                    "by magnitude",
-                    layer.name));
+    report.warnings.push_back(fmt::format(
+        "{} layer '{}' is zero on every calibration image: its weights went by magnitude",
+        step.word("score") == "taylor" ? "the gradient of" : "the input of", layer.name));
 }
 
 Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressContext& context) {
@@ -173,6 +172,7 @@ Result<Graph> apply_prune(const Graph& graph, const RecipeStep& step, CompressCo
   Pruner& last = behind_pruned ? *behind_pruned : *pruner;
   int64_t zeros = 0;
   for (size_t i = 0; i < plan.weights.size(); ++i) {
+    PARE_RETURN_IF_ERROR(context.check_stop());
     PARE_ASSIGN_OR_RETURN(PrunedWeight pruned, last.prune(plan.weights[i], counts[i]));
     PARE_ASSIGN_OR_RETURN(const bool saw_nothing, last.saw_nothing(plan.weights[i]));
     const int64_t layer_zeros = count_zeros(pruned.weight);

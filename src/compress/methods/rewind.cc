@@ -29,9 +29,10 @@ Result<Graph> apply_rewind(const Graph& graph, const RecipeStep&, CompressContex
     tensor = mask == context.masks.end() ? *before : apply_mask(*before, mask->second);
     weights += tensor.size();
   }
-  // Training goes on from here, with every mask.
-  for (const auto& [name, mask] : context.masks) context.fixed_masks.insert(name);
-  context.unpruned = Graph();
+  if (context.masks.empty())
+    context.report->warnings.push_back(
+        "nothing is pruned: this only undoes what the steps before it did to the weights");
+  context.train_from_here();
   context.report->summary = fmt::format("{} floats are what they were; {} weights keep their masks",
                                         weights, context.masks.size());
   return result;
@@ -47,6 +48,7 @@ Method make_rewind_method() {
       "Frankle and Carbin 2019, 'The Lottery Ticket Hypothesis'; Renda et al. 2020, 'Comparing "
       "Rewinding and Fine-tuning in Neural Network Pruning'";
   method.stage = Stage::kFloat;
+  method.decides_speed = false;
   method.apply = apply_rewind;
   return method;
 }

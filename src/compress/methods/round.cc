@@ -46,7 +46,7 @@ Result<Graph> apply_round(const Graph& graph, const RecipeStep& step, CompressCo
   if (weights == 0)
     return invalid_argument(
         "round: the model has no float32 weights of Conv, Gemm or MatMul to round");
-  context.unpruned = Graph();  // has the weights as they were before
+  context.train_from_here();
   context.report->summary =
       std::isfinite(worst_db)
           ? fmt::format(

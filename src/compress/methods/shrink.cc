@@ -23,9 +23,11 @@
 namespace pare {
 namespace {
 
+bool needs_moments(const RecipeStep& step) {
+  return step.word("importance") == "variance" || step.word("means") == "bias";
+}
 bool looks_at_images(const RecipeStep& step) {
-  return step.word("importance") == "variance" || step.word("importance") == "taylor" ||
-         step.word("means") == "bias";
+  return needs_moments(step) || step.word("importance") == "taylor";
 }
 
 bool makes(const UnitGroup& group, const WeightLayer& layer) {
@@ -187,7 +189,7 @@ Result<Graph> apply_shrink(const Graph& graph, const RecipeStep& step, CompressC
   PARE_RETURN_IF_ERROR(check_options(graph, step));
   PARE_ASSIGN_OR_RETURN(const Couplings couplings, find_couplings(graph));
   std::map<std::string, Moments> moments;
-  if (looks_at_images(step)) {
+  if (needs_moments(step)) {
     PARE_ASSIGN_OR_RETURN(moments, moments_for(graph, couplings, context));
   }
   PARE_ASSIGN_OR_RETURN(const std::vector<double> damage,

@@ -192,7 +192,7 @@ Result<Graph> apply_smooth(const Graph& graph, const RecipeStep& step, CompressC
                                       {"least_factor", *least},
                                       {"largest_factor", *most}});
   }
-  context.unpruned = Graph();  // has the ranges as they were before
+  context.train_from_here();  // the weights before pruning have the ranges as they were
   context.report->summary =
       fmt::format("{} layer norms smoothed (alpha {})", norms.size(), step.number("alpha"));
   return result;
