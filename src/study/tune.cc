@@ -107,6 +107,7 @@ class Tuner {
                        options_.batch, threads(), detect_cpu().model, options_.program);
     PARE_RETURN_IF_ERROR(make_directories(options_.folder));
     PARE_RETURN_IF_ERROR(read_known());
+    PARE_ASSIGN_OR_RETURN(whole_bytes_, size_of(model_));
     PARE_ASSIGN_OR_RETURN(whole_, open(model_, "float32"));
     PARE_ASSIGN_OR_RETURN(whole_answers_, evaluate(*whole_, *images_.held, progress("the model")));
     return ok_status();
@@ -135,6 +136,8 @@ class Tuner {
     return figures;
   }
 
+  int64_t model_bytes() const { return whole_bytes_; }
+
   // Keeps the models of the front and the best one's; the others can be made again.
   void drop_models(const TuningOutcome& so_far) {
     std::set<std::string> kept;
@@ -153,7 +156,7 @@ class Tuner {
     result.known = taken_over_;
     result.held_out = fmt::format("{} of: {}", images_.held->size(), images_.held->description());
     result.top1_held_out = top1(whole_answers_);
-    PARE_ASSIGN_OR_RETURN(result.pare_bytes, size_of(model_));
+    result.pare_bytes = whole_bytes_;
     if (!result.outcome.best) return ok_status();
     const std::string& recipe = result.outcome.tries[*result.outcome.best].recipe;
     PARE_ASSIGN_OR_RETURN(const Graph graph, kept_or_made(recipe));
@@ -296,6 +299,7 @@ class Tuner {
   std::string key_;
   std::optional<Session> whole_;
   Evaluation whole_answers_;
+  int64_t whole_bytes_ = 0;
   std::map<std::string, KnownTry> known_;     // by recipe
   std::map<std::string, std::string> files_;  // recipe -> its model's file; gone when dominated
   int64_t taken_over_ = 0;
@@ -318,6 +322,7 @@ Result<TuningResult> tune_model(const Graph& model, const std::string& source_ha
   TuningSearch search;
   search.measure = [&](const std::string& recipe) { return tuner.measure(recipe); };
   search.elapsed_seconds = [&] { return since(begin); };
+  search.model_bytes = tuner.model_bytes();
   search.tried = [&](const TuningOutcome& so_far) {
     tuner.drop_models(so_far);
     if (options.events.tried) options.events.tried(so_far.tries.back(), so_far);

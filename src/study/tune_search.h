@@ -56,6 +56,7 @@ struct TuningSearch {
   // model) is a try without figures; kCancelled ends the search with an error.
   std::function<Result<TuningFigures>(const std::string& recipe)> measure;
   std::function<double()> elapsed_seconds;
+  int64_t model_bytes = 0;  // of the model as it came, as .pare: for kSize an answer is smaller
   // Called after each try with all so far; may be empty.
   std::function<void(const TuningOutcome& so_far)> tried;
 };

@@ -23,6 +23,7 @@ struct World {
   double int4_drop = 5;
   std::string fails;  // recipes with this in them cannot be made
   double seconds_each = 10;
+  int64_t model_bytes = 1000;
   double now = 0;
   std::vector<std::string> asked;
 
@@ -61,6 +62,7 @@ TuningOutcome run(const TuningGoal& goal, World& world) {
   TuningSearch search;
   search.measure = [&](const std::string& recipe) { return world.measure(recipe); };
   search.elapsed_seconds = [&] { return world.now; };
+  search.model_bytes = world.model_bytes;
   return search_recipes(goal, search).value();
 }
 
@@ -126,11 +128,25 @@ TEST(TuningSearch, AMethodThatDoesNotFitIsATryWithItsReason) {
 
 TEST(TuningSearch, EndsWithinTheBudget) {
   World world;
-  const TuningOutcome outcome = run({.max_drop = 0.3, .budget_seconds = 75}, world);
+  const TuningOutcome outcome = run({.max_drop = 0.3, .budget_seconds = 235}, world);
   EXPECT_TRUE(outcome.out_of_time);
-  EXPECT_LE(world.now, 75);
-  EXPECT_GE(world.now, 60);
+  EXPECT_LE(world.now, 235);
+  EXPECT_GT(world.now, 220);
   EXPECT_NE(best_of(outcome), "none");
+  // Pruning is dearer than the precisions that were tried: none is begun that would not fit.
+  World hasty;
+  EXPECT_TRUE(run({.max_drop = 0.3, .budget_seconds = 100}, hasty).out_of_time);
+  EXPECT_EQ(hasty.now, 30);
+}
+
+TEST(TuningSearch, AnAnswerIsBetterThanTheModel) {
+  World world;
+  world.model_bytes = 20;
+  world.prune_limit = 0;
+  TuningGoal goal;
+  goal.minimise = TuningGoal::Minimise::kSize;
+  goal.budget_seconds = 0;
+  EXPECT_FALSE(run(goal, world).best.has_value());
 }
 
 TEST(TuningSearch, NothingThatLosesLittleEnough) {

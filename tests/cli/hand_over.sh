@@ -77,7 +77,8 @@ echo 'no program' >both/pare-train; kept 1 "both/pare-train: " train
 # A build without training.
 pare=(env "PATH=$folder/fake:$PATH" alone/pare)
 kept 1 "has no training" train --help
-kept 1 "recipe 'finetune:1' trains: this build of pare has no training" compress net.onnx finetune:1 -o out.onnx
+kept 1 "recipe 'finetune:1' needs the trainer: this build of pare has no training" compress net.onnx finetune:1 -o out.onnx
+kept 1 "needs the trainer" compress net.onnx prune:0.5,score=taylor -o out.onnx
 kept 2 "no option is called --device" compress net.onnx fp16 -o out.onnx --device cpu
 kept 0 "training: left out (built without training)" study trains.toml --dry-run
 if alone/pare --help | grep -q '^  train '; then fail "a build without training lists train"; fi

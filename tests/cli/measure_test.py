@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -383,6 +384,31 @@ class Measure(unittest.TestCase):
         both = json.loads(self.assert_done(pare("eval", LINEAR, tuned, "--data", self.data, "--json")))
         self.assertEqual(both[1]["flips"], 0)
         self.assertEqual(both[1]["top1"], both[0]["top1"])
+
+    def test_tune_finds_a_smaller_model_and_goes_on(self):
+        folder = self.folder / "tune"
+        # The fixture's training pictures are one a class: here those to be tested on are trained on too.
+        data = self.folder / "twice"
+        shutil.copytree(self.data / "val", data / "train")
+        shutil.copytree(self.data / "val", data / "val")
+        arguments = ["tune", LINEAR, "--minimise", "size", "--seconds", 0, "--held-out", 10, "--max-drop", 50, "--budget",
+                     0, "--threads", 1, "--data", data, "-o", folder, "--json"]
+        out = json.loads(self.assert_done(pare(*arguments)))
+        best = next(t for t in out["tries"] if t["recipe"] == out["best"])
+        self.assertEqual(os.path.getsize(out["output"]), best["pare_bytes"])
+        self.assertLess(best["pare_bytes"], out["pare_bytes"])
+        self.assertEqual(best["pare_bytes"], min(t["pare_bytes"] for t in out["tries"]
+                                                 if "pare_bytes" in t and -t["change_points"] <= 50))
+        # What it says of the test images is what eval says.
+        both = json.loads(self.assert_done(pare("eval", LINEAR, out["output"], "--data", data, "--json")))
+        self.assertAlmostEqual(out["test"]["top1"], both[1]["top1"])
+        again = json.loads(self.assert_done(pare(*arguments)))
+        self.assertEqual(again["taken_over"], len(out["tries"]))
+        self.assertEqual(again["best"], out["best"])
+        words = self.assert_done(pare(*arguments[:-1]))
+        self.assertIn(f"best: {out['best']} -> {out['output']}", words)
+        self.assert_refused(2, ["--minimise: expected latency or size, found 'sise'; did you mean size?"], "tune", LINEAR,
+                            "--minimise", "sise")
 
     @unittest.skipUnless(PEERS.exists(), "the peers are not installed (peers/setup)")
     def test_diff_beside_an_engine(self):
