@@ -157,8 +157,8 @@ TEST(StudyConfig, BuiltinStudiesAreReadAndOthersNamed) {
     ASSERT_TRUE(config.ok()) << config.status().message();
     EXPECT_EQ(config->name, name);
   }
-  EXPECT_THAT(builtin_study_names(), ElementsAre("default", "smoke"));
-  EXPECT_THAT(load_study_config("defualt").status().message(), HasSubstr("default, smoke"));
+  EXPECT_THAT(builtin_study_names(), ElementsAre("compression", "default", "smoke"));
+  EXPECT_THAT(load_study_config("defualt").status().message(), HasSubstr("compression, default, smoke"));
   EXPECT_THAT(load_study_config("/no/such.toml").status().message(), HasSubstr("/no/such.toml"));
 }
 
