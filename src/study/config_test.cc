@@ -158,7 +158,8 @@ TEST(StudyConfig, BuiltinStudiesAreReadAndOthersNamed) {
     EXPECT_EQ(config->name, name);
   }
   EXPECT_THAT(builtin_study_names(), ElementsAre("compression", "default", "smoke"));
-  EXPECT_THAT(load_study_config("defualt").status().message(), HasSubstr("compression, default, smoke"));
+  EXPECT_THAT(load_study_config("defualt").status().message(),
+              HasSubstr("compression, default, smoke"));
   EXPECT_THAT(load_study_config("/no/such.toml").status().message(), HasSubstr("/no/such.toml"));
 }
 
