@@ -19,9 +19,10 @@
 #include "cli/stop_signal.h"
 #include "cli/table.h"
 #include "cli/trainer.h"
+#include "cli/training_images.h"
 #include "cli/usage.h"
 #include "graph/model_file.h"
-#include "measure/model_images.h"
+#include "report/format.h"
 
 namespace pare {
 namespace {
@@ -48,12 +49,10 @@ std::string speed_text(const TuningFigures& f) {
   return f.latency_us > 0 ? fmt::format("{:.2f}x", 1 / f.latency) : "";
 }
 
-std::string size_text(int64_t bytes) {
-  return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6);
-}
-
-std::string verdict(const TuningArguments& o, const TuningTry& one, const TuningOutcome& so_far) {
-  if (so_far.best && so_far.tries[*so_far.best].recipe == one.recipe) return "best so far";
+// `best`: the word for the one that is best.
+std::string verdict(const TuningArguments& o, const TuningTry& one, const TuningOutcome& so_far,
+                    const char* best) {
+  if (so_far.best && so_far.tries[*so_far.best].recipe == one.recipe) return best;
   return one.figures->drop > o.options.goal.max_drop ? "loses too much" : "";
 }
 
@@ -64,10 +63,10 @@ void tell(const TuningArguments& o, const TuningTry& one, const TuningOutcome& s
     return;
   }
   const TuningFigures& f = *one.figures;
-  const std::string said = verdict(o, one, so_far);
+  const std::string said = verdict(o, one, so_far, "best so far");
   const std::string speed = speed_text(f);
   line.line(fmt::format("{}: {} points, {}{}{}{}", one.recipe, drop_text(f),
-                        speed.empty() ? "" : speed + " as fast, ", size_text(f.pare_bytes),
+                        speed.empty() ? "" : speed + " as fast, ", bytes_text(f.pare_bytes),
                         said.empty() ? "" : ": ", said));
 }
 
@@ -135,9 +134,7 @@ void print_front(const TuningArguments& o, const TuningResult& result) {
     const TuningTry& one = result.outcome.tries[i];
     const TuningFigures& f = *one.figures;
     table.add({one.recipe, drop_text(f), fmt::format("{:.2f}", f.flips_percent), speed_text(f),
-               size_text(f.pare_bytes),
-               verdict(o, one, result.outcome) == "best so far" ? "best"
-                                                                : verdict(o, one, result.outcome)});
+               bytes_text(f.pare_bytes), verdict(o, one, result.outcome, "best")});
   }
   fmt::print("\n{}\n", table.text());
 }
@@ -145,7 +142,7 @@ void print_front(const TuningArguments& o, const TuningResult& result) {
 void print_result(const TuningArguments& o, const TuningResult& result) {
   print_front(o, result);
   fmt::print("searched on {}: {:.2f} % right; the model as .pare {}\n", result.held_out,
-             result.top1_held_out, size_text(result.pare_bytes));
+             result.top1_held_out, bytes_text(result.pare_bytes));
   if (result.outcome.out_of_time)
     fmt::print("--budget ended the search; the same command with more of it goes on\n");
   if (!result.outcome.best) {
@@ -190,16 +187,8 @@ Status run(TuningArguments o) {
   PARE_ASSIGN_OR_RETURN(const Graph graph, load_model(path));
   PARE_ASSIGN_OR_RETURN(const std::string hash, hash_file(path));
   warn_of_assumed_preparation(o.model, graph.contract);
-  PARE_ASSIGN_OR_RETURN(DatasetOptions wanted, dataset_options_for(graph));
-  wanted.path = o.data.path;
-  wanted.threads = o.data.threads;
-  wanted.seed = o.data.seed;
-  wanted.strict = o.data.strict;
-  PARE_ASSIGN_OR_RETURN(const DatasetPair images, open_dataset(wanted));
-  for (const std::string& warning : images.warnings) fmt::print(stderr, "warning: {}\n", warning);
-  if (images.train == nullptr || images.train->size() == 0)
-    return not_found(o.data.path + ": no training images, and a search must not see the test's");
-  fmt::print(stderr, "looking at {}\n", images.train->description());
+  const auto images = open_images_to_train_on(graph, o.data);
+  if (!images.ok()) return images.status().with_context(o.model);
   options.stop = take_stop_signals();
   PARE_ASSIGN_OR_RETURN(options.program, program_identity());
   std::unique_ptr<Trainer> trainer;
@@ -212,7 +201,7 @@ Status run(TuningArguments o) {
   options.events.tried = [&](const TuningTry& one, const TuningOutcome& so_far) {
     tell(o, one, so_far, line);
   };
-  const Result<TuningResult> result = tune_model(graph, hash, images.train, images.test, options);
+  const Result<TuningResult> result = tune_model(graph, hash, images->train, images->test, options);
   line.clear();
   if (result.status().code() == StatusCode::kCancelled)
     return cancelled("stopped; the same command goes on from here");

@@ -43,14 +43,12 @@ Line sorted_line(std::span<const float> values, std::span<const double> importan
   return line;
 }
 
-double midpoint(double a, double b) { return a + (b - a) / 2; }
-
 // Places where the clusters of these centres begin, and the end.
 std::vector<size_t> boundaries(const Line& line, const std::vector<double>& centres) {
   std::vector<size_t> begin = {0};
   begin.reserve(centres.size() + 1);
   for (size_t c = 1; c < centres.size(); ++c) {
-    const double middle = midpoint(centres[c - 1], centres[c]);
+    const double middle = std::midpoint(centres[c - 1], centres[c]);
     const auto at = std::ranges::upper_bound(line.values, middle, {},
                                              [](float v) { return static_cast<double>(v); });
     begin.push_back(static_cast<size_t>(at - line.values.begin()));
@@ -183,7 +181,8 @@ Clusters find_clusters(std::span<const float> values, std::span<const double> im
     if (above == result.centres.end()) {
       nearest = above - 1;
     } else if (above != result.centres.begin()) {
-      const double middle = midpoint(*(above - 1), *above);
+      const double middle =
+          std::midpoint(static_cast<double>(*(above - 1)), static_cast<double>(*above));
       nearest = static_cast<double>(value) <= middle ? above - 1 : above;
     }
     result.of.push_back(static_cast<uint8_t>(nearest - result.centres.begin()));

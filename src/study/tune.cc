@@ -113,12 +113,11 @@ class Tuner {
     return ok_status();
   }
 
-  Result<TuningFigures> measure(const std::string& recipe) {
+  Result<TuningTry> measure(const std::string& recipe) {
     if (options_.stop != nullptr && options_.stop->load()) return cancelled("the search stopped");
     if (const auto found = known_.find(recipe); found != known_.end()) {
       ++taken_over_;
-      if (!found->second.one.figures) return invalid_argument(found->second.one.failure);
-      return *found->second.one.figures;
+      return found->second.one;
     }
     const auto begin = Clock::now();
     Result<TuningFigures> figures = make_and_measure(recipe);
@@ -131,9 +130,8 @@ class Tuner {
     } else {
       one.failure = figures.status().message();
     }
-    const std::string line = json_of(key_, one, files_[recipe]).dump();
-    PARE_RETURN_IF_ERROR(append_line(tries_path(), line));
-    return figures;
+    PARE_RETURN_IF_ERROR(append_line(tries_path(), json_of(key_, one, files_[recipe]).dump()));
+    return one;
   }
 
   int64_t model_bytes() const { return whole_bytes_; }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -30,25 +31,28 @@ class Searcher {
     const bool fast = goal_.minimise == TuningGoal::Minimise::kLatency;
     std::vector<std::string> ends = {""};
     for (const std::string& precision : fast ? kFastPrecisions : kSmallPrecisions) {
-      PARE_ASSIGN_OR_RETURN(const Verdict verdict, attempt(precision));
+      PARE_ASSIGN_OR_RETURN(const Verdict verdict, attempt(precision, Kind::kPrecision));
       if (verdict == Verdict::kGood) ends.push_back(precision);
     }
     order_by_objective(ends);
     for (const std::string& end : ends) {
-      PARE_ASSIGN_OR_RETURN(const size_t pruned, strongest(pruning(end, false), 0));
+      PARE_ASSIGN_OR_RETURN(const size_t pruned,
+                            strongest(pruning(end, false), 0, Kind::kCombined));
       size_t narrowed = 0;
       if (fast) {
-        PARE_ASSIGN_OR_RETURN(narrowed, strongest(narrowing(end, false), 0));
+        PARE_ASSIGN_OR_RETURN(narrowed, strongest(narrowing(end, false), 0, Kind::kCombined));
       }
       if (goal_.finetune_epochs <= 0) continue;
-      PARE_RETURN_IF_ERROR(strongest(pruning(end, true), pruned).status());
-      if (fast) PARE_RETURN_IF_ERROR(strongest(narrowing(end, true), narrowed).status());
+      PARE_RETURN_IF_ERROR(strongest(pruning(end, true), pruned, Kind::kTrained).status());
+      if (fast)
+        PARE_RETURN_IF_ERROR(strongest(narrowing(end, true), narrowed, Kind::kTrained).status());
     }
     return std::move(outcome_);
   }
 
  private:
   enum class Verdict { kGood, kBad, kUntried };
+  enum class Kind { kPrecision, kCombined, kTrained };  // from cheap to dear
 
   // Recipes from the weakest to the strongest.
   std::vector<std::string> pruning(const std::string& end, bool trained) const {
@@ -72,35 +76,26 @@ class Searcher {
 
   // The number of the strongest recipe that is good, counted from 1, or `known` where none beyond
   // the first `known` is.
-  Result<size_t> strongest(const std::vector<std::string>& recipes, size_t known) {
+  Result<size_t> strongest(const std::vector<std::string>& recipes, size_t known, Kind kind) {
     size_t good = known;
     size_t bad = recipes.size() + 1;
     while (good + 1 < bad) {
       const size_t middle = good + (bad - good) / 2;
-      PARE_ASSIGN_OR_RETURN(const Verdict verdict, attempt(recipes[middle - 1]));
+      PARE_ASSIGN_OR_RETURN(const Verdict verdict, attempt(recipes[middle - 1], kind));
       if (verdict == Verdict::kUntried) break;
       (verdict == Verdict::kGood ? good : bad) = middle;
     }
     return good;
   }
 
-  Result<Verdict> attempt(const std::string& recipe) {
-    if (!fits_budget(recipe)) {
+  Result<Verdict> attempt(const std::string& recipe, Kind kind) {
+    if (!fits_budget(kind)) {
       outcome_.out_of_time = true;
       return Verdict::kUntried;
     }
-    TuningTry one;
-    one.recipe = recipe;
-    const double begun = search_.elapsed_seconds();
-    Result<TuningFigures> figures = search_.measure(recipe);
-    one.seconds = search_.elapsed_seconds() - begun;
-    if (figures.ok()) {
-      one.figures = *std::move(figures);
-    } else if (figures.status().code() == StatusCode::kCancelled) {
-      return figures.status();
-    } else {
-      one.failure = figures.status().message();
-    }
+    PARE_ASSIGN_OR_RETURN(TuningTry one, search_.measure(recipe));
+    double& dearest = dearest_[static_cast<size_t>(kind)];
+    dearest = std::max(dearest, one.seconds);
     const bool good = one.figures && one.figures->drop <= goal_.max_drop;
     outcome_.tries.push_back(std::move(one));
     if (good) consider(outcome_.tries.size() - 1);
@@ -110,24 +105,13 @@ class Searcher {
 
   // A try takes as long as the dearest of its kind so far; the first of a kind, so many times what
   // a simpler one did.
-  bool fits_budget(const std::string& recipe) const {
+  bool fits_budget(Kind kind) const {
     if (goal_.budget_seconds <= 0) return true;
-    double same = 0;
-    double simpler = 0;
-    for (const TuningTry& one : outcome_.tries) {
-      const int kind = kind_of(one.recipe);
-      if (kind == kind_of(recipe)) same = std::max(same, one.seconds);
-      if (kind < kind_of(recipe)) simpler = std::max(simpler, one.seconds);
-    }
-    const double expected = same > 0 ? same : kDearer * simpler;
+    const auto mine = dearest_.begin() + static_cast<int>(kind);
+    double expected = *mine;
+    if (expected == 0 && mine != dearest_.begin())
+      expected = kDearer * *std::max_element(dearest_.begin(), mine);
     return search_.elapsed_seconds() + expected <= goal_.budget_seconds;
-  }
-  static int kind_of(const std::string& recipe) {
-    if (recipe.find("finetune") != std::string::npos) return 2;
-    return recipe.find('+') != std::string::npos || recipe.starts_with("prune") ||
-                   recipe.starts_with("shrink")
-               ? 1
-               : 0;
   }
 
   void consider(size_t i) {
@@ -161,6 +145,7 @@ class Searcher {
   const TuningGoal& goal_;
   const TuningSearch& search_;
   TuningOutcome outcome_;
+  std::array<double, 3> dearest_ = {};  // seconds of a try, by kind
 };
 
 }  // namespace

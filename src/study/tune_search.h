@@ -53,15 +53,15 @@ struct TuningOutcome {
 
 struct TuningSearch {
   // Makes and measures what a recipe gives. A failure of one recipe (a method that does not fit the
-  // model) is a try without figures; kCancelled ends the search with an error.
-  std::function<Result<TuningFigures>(const std::string& recipe)> measure;
+  // model) is a try without figures; an error, kCancelled among them, ends the search.
+  std::function<Result<TuningTry>(const std::string& recipe)> measure;
   std::function<double()> elapsed_seconds;
   int64_t model_bytes = 0;  // of the model as it came, as .pare: for kSize an answer is smaller
   // Called after each try with all so far; may be empty.
   std::function<void(const TuningOutcome& so_far)> tried;
 };
 
-// Deterministic but for the times. Errors: kCancelled.
+// Deterministic but for the times. Errors: those of `measure`.
 Result<TuningOutcome> search_recipes(const TuningGoal& goal, const TuningSearch& search);
 
 // What is minimised: the share of the time, or bytes.

@@ -60,7 +60,14 @@ struct World {
 
 TuningOutcome run(const TuningGoal& goal, World& world) {
   TuningSearch search;
-  search.measure = [&](const std::string& recipe) { return world.measure(recipe); };
+  search.measure = [&](const std::string& recipe) -> Result<TuningTry> {
+    const double begun = world.now;
+    const Result<TuningFigures> figures = world.measure(recipe);
+    TuningTry one{.recipe = recipe, .seconds = world.now - begun};
+    if (figures.ok()) one.figures = *figures;
+    if (!figures.ok()) one.failure = figures.status().message();
+    return one;
+  };
   search.elapsed_seconds = [&] { return world.now; };
   search.model_bytes = world.model_bytes;
   return search_recipes(goal, search).value();
@@ -157,7 +164,7 @@ TEST(TuningSearch, NothingThatLosesLittleEnough) {
 
 TEST(TuningSearch, AStopEndsIt) {
   TuningSearch search;
-  search.measure = [](const std::string&) -> Result<TuningFigures> { return cancelled("stopped"); };
+  search.measure = [](const std::string&) -> Result<TuningTry> { return cancelled("stopped"); };
   search.elapsed_seconds = [] { return 0.0; };
   EXPECT_EQ(search_recipes({}, search).status().code(), StatusCode::kCancelled);
 }

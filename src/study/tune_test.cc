@@ -75,6 +75,7 @@ TEST(Tune, GoesOnWhereItWasStopped) {
   const auto resumed = run();
   ASSERT_TRUE(resumed.ok());
   EXPECT_EQ(resumed->known, 3);
+  EXPECT_GT(resumed->outcome.tries[0].seconds, 0.001);  // as long as it took when it was tried
   // The same answer as in one go.
   const testing_files::TemporaryFolder other;
   options.folder = other.path() + "/tune";

@@ -322,6 +322,11 @@ Result<at::Tensor> TorchExecutor::forward(const at::Tensor& input, const RunMode
   return values[static_cast<size_t>(output_)];
 }
 
+const TorchExecutor::Named* TorchExecutor::parameter(const std::string& name) const {
+  const auto it = std::ranges::find(parameters_, name, &Named::name);
+  return it == parameters_.end() ? nullptr : &*it;
+}
+
 void TorchExecutor::keep_copies() {
   const at::NoGradGuard no_grad;
   const std::unordered_set<std::string> products = product_weights(graph_);

@@ -73,6 +73,8 @@ class TorchExecutor {
   void use_gpu_layers(GpuTools& tools);
 
   const std::vector<Named>& parameters() const { return parameters_; }
+  // nullptr: no learned weight has that name.
+  const Named* parameter(const std::string& name) const;
   const std::vector<Named>& buffers() const { return buffers_; }
   const Graph& source() const { return graph_; }
 

@@ -2,23 +2,19 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "train/tensors.h"
 
 namespace pare {
 
 Status SharedWeights::set(const std::map<std::string, Tensor>& shared,
                           const TorchExecutor& network) {
-  const auto& parameters = network.parameters();
   for (const auto& [name, index] : shared) {
-    const auto it = std::find_if(parameters.begin(), parameters.end(),
-                                 [&name = name](const auto& p) { return p.name == name; });
-    if (it == parameters.end())
+    const TorchExecutor::Named* parameter = network.parameter(name);
+    if (parameter == nullptr)
       return invalid_argument(
           fmt::format("shared values for '{}', which is no trained weight", name));
     PARE_ASSIGN_OR_RETURN(const at::Tensor torch_index, to_torch(index));
-    if (torch_index.sizes() != it->value.sizes())
+    if (torch_index.sizes() != parameter->value.sizes())
       return invalid_argument(fmt::format("shared values for '{}' have shape {}, not the weight's",
                                           name, shape_string(index.shape())));
     const at::Tensor flat = torch_index.reshape({-1}).to(at::kLong);
@@ -26,7 +22,7 @@ Status SharedWeights::set(const std::map<std::string, Tensor>& shared,
     weight.where = at::nonzero(flat).reshape({-1});
     weight.value = flat.index_select(0, weight.where) - 1;
     weight.sizes = at::bincount(weight.value).clamp_min(1).to(at::kDouble);
-    const at::Device device = it->value.device();
+    const at::Device device = parameter->value.device();
     weights_[name] = {weight.where.to(device), weight.value.to(device), weight.sizes.to(device)};
   }
   return ok_status();

@@ -83,7 +83,7 @@ void Stepper::set_up_gpu() {
 
 std::string Stepper::note() const {
   if (gpu_ != nullptr) return gpu_->note();
-  if (gpu_ == nullptr && device_.is_cuda() && !shared_.empty())
+  if (device_.is_cuda() && !shared_.empty())
     return "GPU: steps are launched operator by operator, since weights share values";
   return no_tools_.empty() ? ""
                            : "GPU: steps are launched operator by operator, for our own CUDA part "
@@ -197,21 +197,19 @@ std::optional<GradientTraffic> Stepper::traffic() const {
 
 Status Stepper::set_masks(const std::map<std::string, Tensor>& masks) {
   for (const auto& [name, mask] : masks) {
-    const auto& parameters = network_->parameters();
-    const auto it = std::find_if(parameters.begin(), parameters.end(),
-                                 [&name = name](const auto& p) { return p.name == name; });
-    if (it == parameters.end()) {
+    const TorchExecutor::Named* weight = network_->parameter(name);
+    if (weight == nullptr) {
       return invalid_argument(fmt::format("mask for '{}', which is no trained weight", name));
     }
     PARE_ASSIGN_OR_RETURN(at::Tensor torch_mask, to_torch(mask));
-    if (torch_mask.sizes() != it->value.sizes()) {
+    if (torch_mask.sizes() != weight->value.sizes()) {
       return invalid_argument(fmt::format("mask for '{}' has shape {}, not the weight's", name,
                                           shape_string(mask.shape())));
     }
     // In the weight's own memory layout, so that applying it is one pass.
     at::Tensor& mine = masks_[name];
     if (!mine.defined()) {
-      mine = at::empty_like(it->value.detach());
+      mine = at::empty_like(weight->value.detach());
       if (gpu_ != nullptr) gpu_->record_update_anew();
     }
     mine.copy_(torch_mask);
@@ -221,8 +219,8 @@ Status Stepper::set_masks(const std::map<std::string, Tensor>& masks) {
 }
 
 Status Stepper::set_shared(const std::map<std::string, Tensor>& shared) {
-  if (gpu_ != nullptr && !shared.empty())
-    return internal_error("shared values in steps of our own part of a GPU");
+  if (shared.empty()) return ok_status();
+  if (gpu_ != nullptr) return internal_error("shared values in steps of our own part of a GPU");
   PARE_RETURN_IF_ERROR(shared_.set(shared, *network_));
   shared_.average_weights(*network_);
   // An average of equal values stays one: the running average needs no further help.
